@@ -1,0 +1,28 @@
+# Copyright (c) 2026 homelab.backup contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The clock as a port, so that a year can be simulated in seconds."""
+
+from __future__ import annotations
+
+import time
+from typing import Protocol
+
+
+class Clock(Protocol):
+    """What time it is."""
+
+    def now(self) -> float:
+        """Seconds since 1970-01-01T00:00:00Z."""
+
+
+class SystemClock:
+    """The host's own clock."""
+
+    def now(self) -> float:
+        """Seconds since 1970-01-01T00:00:00Z."""
+        return time.time()
+
+
+def utc_stamp(epoch: float) -> str:
+    """``epoch`` as ``2026-11-23T01:50:19Z`` (RFC 3339, whole seconds)."""
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(epoch))
