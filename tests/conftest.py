@@ -1,0 +1,21 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright (c) 2026 homelab.backup contributors
+
+"""Makes ``ansible_collections.homelab.backup`` importable in every test run.
+
+``make setup`` makes the same link; it is repeated here so that a plain
+``pytest tests/unit`` works in any environment that has pytest and hypothesis.
+"""
+
+from __future__ import annotations
+
+import importlib
+from pathlib import Path
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+LINK = REPOSITORY / ".cache/collections/ansible_collections/homelab/backup"
+
+if not LINK.is_symlink():
+    LINK.parent.mkdir(parents=True, exist_ok=True)
+    LINK.symlink_to("../../../..")
+    importlib.invalidate_caches()
