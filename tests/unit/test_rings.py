@@ -34,6 +34,11 @@ RINGS = {
     "_core/text": 1,
     "_module/*": 5,
     "_runner/*": 5,
+    "_zfs/cli": 3,
+    "_zfs/errors": 1,
+    "_zfs/parse": 1,
+    "_zfs/ports": 2,
+    "_zfs/values": 1,
 }
 
 
