@@ -184,7 +184,7 @@ def lint_gates() -> list[Gate]:
     return [
         Gate(
             "ansible-test sanity",
-            (str(BIN / "ansible-test"), "sanity", "--python", version, "--color", "no", "-v"),
+            (str(BIN / "ansible-test"), "sanity", "--python", version, "--color", "no"),
             cwd=copy,
             prepare=stage_sanity_copy,
             home=CACHE / "ansible-test",
