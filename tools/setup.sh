@@ -71,17 +71,15 @@ if [ -x .venv/bin/python ] && [ "$(cat "$stamp" 2>/dev/null)" = "$wanted" ]; the
 fi
 
 started=$(date +%s)
-missing=
+set --
 for tool in git make; do
-    command -v "$tool" >/dev/null || missing="$missing $tool"
+    command -v "$tool" >/dev/null || set -- "$@" "$tool"
 done
 if ! python=$(find_python); then
-    missing="$missing python3 python3-venv"
+    set -- "$@" python3 python3-venv
 fi
-if [ -n "$missing" ]; then
-    # The list is split on purpose: one word for each package.
-    # shellcheck disable=SC2086
-    apt_install $missing
+if [ $# != 0 ]; then
+    apt_install "$@"
     python=$(find_python) || fail \
         "no Python 3.11, 3.12 or 3.13 with the venv module was found;" \
         "install one and name it: make setup PYTHON=PATH_OF_PYTHON"
