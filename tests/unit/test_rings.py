@@ -48,8 +48,11 @@ RINGS = {
     "_sftp/values": 1,
     "_zfs/cli": 3,
     "_zfs/errors": 1,
+    "_zfs/mounts": 3,
     "_zfs/parse": 1,
     "_zfs/ports": 2,
+    "_zfs/send": 3,
+    "_zfs/sendstream": 1,
     "_zfs/values": 1,
 }
 

@@ -1,0 +1,376 @@
+# Copyright (c) 2026 homelab.backup contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What an incremental send stream says about which objects changed.
+
+``zfs send -i base new`` names every object that changed between two snapshots:
+``zfs receive`` rebuilds ``new`` from it, so it is complete by construction. This
+parser keeps the object numbers (a file's object number is its ``st_ino``) and
+steps over the content.
+
+Layout: ``dmu_replay_record_t`` and the ``DRR_*_PAYLOAD_SIZE`` macros in
+include/sys/zfs_ioctl.h of OpenZFS; which records are written when: ``do_dump``,
+``dump_dnode`` and ``send_cb`` in module/zfs/dmu_send.c and ``traverse_visitbp`` in
+module/zfs/dmu_traverse.c. A stream is BEGIN (its payload is a packed nvlist),
+then by rising object number OBJECT (payload: the bonus buffer), one FREE from
+behind the last block to the end of the object, its content records, and END.
+
+The following hold for every OpenZFS since 0.8 and are what detection rests on:
+
+- A changed object's dnode lies in a changed dnode block (16 KiB, up to 32
+  dnodes); an OBJECT record is written for each dnode of such a block.
+- A content record is written for each block born after ``base``, in files as
+  in directories (whose content are their entries), and for nothing else.
+- A hole is sent as FREE when it was born after ``base`` or when its birth is
+  unknown, so FREE means that content may differ, not that it does.
+- Blocks beyond the last one are never named one by one: a file that was cut
+  and grown again shows only by its last block ending before the file's size.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import KeysView
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from ansible_collections.homelab.backup.plugins.module_utils._core.errors import SourceError
+
+RECORD_BYTES = 312
+MAGIC = 0x2F5BACBAC
+SUBSTREAM = 1
+OBJECT_END = 2**64 - 1
+DIRECTORY_CONTENTS = 20  # dmu_object_type_t in include/sys/dmu.h
+LARGEST_PAYLOAD = 16 << 20  # SPA_MAXBLOCKSIZE in include/sys/spa.h
+SPILL_UNMODIFIED = 1 << 2
+
+BEGIN, OBJECT, FREEOBJECTS, WRITE, FREE, END = range(6)
+WRITE_BYREF, SPILL, WRITE_EMBEDDED, OBJECT_RANGE, REDACT = range(6, 11)
+
+# DMU_BACKUP_FEATURE_* of include/sys/zfs_ioctl.h up to 2.4. A flag that is not
+# among them may change a layout, so it is refused as zfs-receive(8) does.
+KNOWN_FEATURES = sum(1 << bit for bit in (0, 1, 2, 16, 17, *range(19, 30)))
+
+
+class Layout(NamedTuple):
+    """The fields that are read of each record type, for one byte order.
+
+    Every one but ``begin`` ends with the stream's ``toguid``, which each record
+    repeats: a parser that lost its place does not get past it.
+    """
+
+    begin: struct.Struct
+    object: struct.Struct
+    range: struct.Struct
+    write: struct.Struct
+    free: struct.Struct
+    spill: struct.Struct
+    embedded: struct.Struct
+    end: struct.Struct
+
+
+def layout(order: str) -> Layout:
+    """The layout for ``order``, ``<`` (little endian) or ``>``."""
+    return Layout(
+        # type, payload length, magic, versioninfo, objset type, toguid, fromguid, toname
+        begin=struct.Struct(order + "2I2Q8xI4x2Q256s"),
+        # object, type, bonus length, raw bonus length, toguid
+        object=struct.Struct(order + "8xQI8xI4xIQ"),
+        # first, count, toguid; FREEOBJECTS and OBJECT_RANGE
+        range=struct.Struct(order + "8x3Q"),
+        # object, logical size, toguid, compression type, compressed size
+        write=struct.Struct(order + "8xQ16xQQ2xB45xQ"),
+        # object, offset, length, toguid; FREE, WRITE_BYREF and REDACT
+        free=struct.Struct(order + "8x4Q"),
+        # object, length, toguid, flags, compressed size
+        spill=struct.Struct(order + "8x3QB7xQ"),
+        # object, toguid, stored size
+        embedded=struct.Struct(order + "8xQ16xQ12xI"),
+        # toguid, behind the stream's fletcher4 checksum
+        end=struct.Struct(order + "40xQ"),
+    )
+
+
+LITTLE = layout("<")
+BIG = layout(">")
+
+
+@dataclass(frozen=True, slots=True)
+class StreamChanges:
+    """The objects that an incremental stream names.
+
+    Attributes:
+        ends: each object whose dnode was sent, with the offset behind its last
+            stored block. A superset of what changed: up to 31 neighbours of a
+            changed dnode are sent with it.
+        data: objects with content blocks born after the base.
+        holes: objects with holes before ``ends`` that may be younger than the base.
+        spill: objects whose spill block (large xattrs and ACLs, long symlink
+            targets) is younger than the base.
+        directories: those of ``ends`` that are directories, hidden xattr
+            directories among them.
+        freed: first number and count of numbers that are free in the newer
+            snapshot, whether they were used in the base or not.
+        from_guid: guid of the base; 0 for a full stream.
+        to_guid: guid of the newer snapshot.
+        to_name: its full name when it was sent.
+        records: number of records.
+        length: bytes of the stream.
+    """
+
+    ends: dict[int, int]
+    data: set[int]
+    holes: set[int]
+    spill: set[int]
+    directories: set[int]
+    freed: list[tuple[int, int]]
+    from_guid: int
+    to_guid: int
+    to_name: str
+    records: int
+    length: int
+
+    @property
+    def objects(self) -> KeysView[int]:
+        """Numbers of all objects whose dnode was sent."""
+        return self.ends.keys()
+
+    @property
+    def changed_directories(self) -> set[int]:
+        """Directories whose entries changed; any other one has the entries of the base."""
+        return self.directories & (self.data | self.holes)
+
+    def content_may_differ(self, number: int, size: int) -> bool:
+        """False when the first ``size`` bytes of an object are those of the base.
+
+        Args:
+            number: the object number (``st_ino``).
+            size: the file's size in the newer snapshot.
+        """
+        return (
+            number in self.data or number in self.holes or self.ends.get(number, OBJECT_END) < size
+        )
+
+
+class StreamParser:
+    """Reads one stream piece by piece; see :class:`StreamChanges` for what it keeps.
+
+    Args:
+        name: what the stream is of ("main/a@x..main/a@y"), for errors.
+    """
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._layout = LITTLE
+        self._kind_byte = 0
+        self._carry = b""
+        self._skip = 0
+        self._fed = 0
+        self._records = 0
+        self._ended = False
+        self._current = -1
+        self._tail_due = False
+        self._from_guid = 0
+        self._to_guid = 0
+        self._to_name = ""
+        self._ends: dict[int, int] = {}
+        self._offsets: dict[int, int] = {}
+        self._data: set[int] = set()
+        self._holes: set[int] = set()
+        self._spill: set[int] = set()
+        self._directories: set[int] = set()
+        self._freed: list[tuple[int, int]] = []
+
+    @property
+    def length(self) -> int:
+        """Bytes read so far."""
+        return self._fed
+
+    @property
+    def records(self) -> int:
+        """Records read so far."""
+        return self._records
+
+    @property
+    def changed(self) -> int:
+        """Objects with changed content so far, directories among them."""
+        return len(self._data)
+
+    def feed(self, chunk: bytes | memoryview) -> None:
+        """Read the next piece of the stream, of any length.
+
+        Raises:
+            SourceError: not a stream that this parser knows; names the byte offset.
+        """
+        length = len(chunk)
+        if not length:
+            return
+        if self._ended:
+            raise self._malformed(self._fed, "it goes on behind its end")
+        position = self._skip
+        if self._carry:
+            missing = RECORD_BYTES - len(self._carry)
+            record = self._carry + bytes(chunk[:missing])
+            if len(record) < RECORD_BYTES:
+                self._carry = record
+                self._fed += length
+                return
+            start = self._fed - len(self._carry)
+            position = self._read(record, 0, start) - RECORD_BYTES + missing
+        if position < length:
+            position = self._read(chunk, position, self._fed)
+        self._carry = bytes(chunk[position:])
+        self._skip = max(0, position - length)
+        self._fed += length
+
+    def finish(self) -> StreamChanges:
+        """The result, once everything was fed.
+
+        Raises:
+            SourceError: the stream ended early; names the byte offset.
+        """
+        if not self._ended or self._skip or self._carry:
+            raise self._malformed(
+                self._fed, "it ends in the middle" if self._fed else "it is empty"
+            )
+        return StreamChanges(
+            ends=self._ends,
+            data=self._data,
+            holes=self._holes,
+            spill=self._spill,
+            directories=self._directories,
+            freed=self._freed,
+            from_guid=self._from_guid,
+            to_guid=self._to_guid,
+            to_name=self._to_name,
+            records=self._records,
+            length=self._fed,
+        )
+
+    def _read(self, chunk: bytes | memoryview, position: int, base: int) -> int:
+        """Read the whole records in ``chunk`` from ``position``.
+
+        Args:
+            chunk: bytes that begin at offset ``base`` of the stream.
+            position: where in it the next record begins.
+
+        Returns:
+            Where the next record begins; beyond the end of ``chunk`` when
+            payload of the last one is still to come.
+        """
+        last = len(chunk) - RECORD_BYTES
+        if position <= last and not self._records:
+            position = self._begin(chunk, position, base)
+        # Names in this loop are local: it runs once for each of some million records.
+        kind_byte, to_guid = self._kind_byte, self._to_guid
+        read_write, read_object, read_free = (
+            self._layout.write.unpack_from,
+            self._layout.object.unpack_from,
+            self._layout.free.unpack_from,
+        )
+        add_data, directories = self._data.add, self._directories
+        current, tail_due = self._current, self._tail_due
+        records = 0
+        while position <= last and not self._ended:
+            records += 1
+            kind = chunk[position + kind_byte]
+            if kind == WRITE:
+                number, payload, guid, compressed, stored = read_write(chunk, position)
+                if compressed:
+                    payload = stored
+                add_data(number)
+            elif kind == OBJECT:
+                number, what, bonus, raw_bonus, guid = read_object(chunk, position)
+                payload = raw_bonus or (bonus + 7) & ~7
+                current, tail_due = number, True
+                if what == DIRECTORY_CONTENTS:
+                    directories.add(number)
+            elif kind == FREE:
+                number, offset, count, guid = read_free(chunk, position)
+                payload = 0
+                if tail_due:
+                    tail_due = self._tail(number, offset, count)
+                else:
+                    self._holes.add(number)
+            else:
+                number, payload, guid = self._rare(chunk, position, kind, current)
+            if guid != to_guid or number != current or tail_due != (kind == OBJECT):
+                found = f"a record of type {kind} does not fit what is before it"
+                raise self._malformed(base + position, found)
+            if payload > LARGEST_PAYLOAD:
+                raise self._malformed(base + position, f"a record of {payload} bytes")
+            position += RECORD_BYTES + payload
+        if self._ended and position < len(chunk):
+            raise self._malformed(base + position, "it goes on behind its end")
+        self._records += records
+        self._current, self._tail_due = current, tail_due
+        return position
+
+    def _tail(self, number: int, offset: int, count: int) -> bool:
+        """The FREE that follows each OBJECT; returns True when it is not the one expected."""
+        if count != OBJECT_END:
+            return True
+        # Most files end at one of few offsets: one int object for all of them.
+        self._ends[number] = self._offsets.setdefault(offset, offset)
+        return False
+
+    def _begin(self, chunk: bytes | memoryview, position: int, base: int) -> int:
+        start = base + position
+        order = LITTLE
+        if order.begin.unpack_from(chunk, position)[2] != MAGIC:
+            order = BIG
+        fields = order.begin.unpack_from(chunk, position)
+        kind, payload, magic, version, what, to_guid, from_guid, name = fields
+        if magic != MAGIC:
+            raise self._malformed(start, "it does not begin as a send stream does")
+        if kind != BEGIN:
+            raise self._malformed(start, f"its first record is of type {kind}")
+        if version & 3 != SUBSTREAM:
+            raise self._malformed(start, "it is a package of several streams (zfs send -R or -p)")
+        unknown = version >> 2 & ~KNOWN_FEATURES
+        if unknown:
+            raise self._malformed(start, f"it uses unknown features (flags {unknown:#x})")
+        if what != 2:  # DMU_OST_ZFS in include/sys/fs/zfs.h
+            raise self._malformed(start, f"it is not of a file system (type {what})")
+        self._layout, self._kind_byte = order, 3 if order is BIG else 0
+        self._to_guid, self._from_guid = to_guid, from_guid
+        self._to_name = name.split(b"\0", 1)[0].decode("utf-8", errors="surrogateescape")
+        self._records = 1
+        return position + RECORD_BYTES + int(payload)
+
+    def _rare(
+        self, chunk: bytes | memoryview, position: int, kind: int, current: int
+    ) -> tuple[int, int, int]:
+        """One record of the less frequent types: its object, payload and guid.
+
+        A record that is about no single object passes for one about the current.
+        """
+        if kind in (FREEOBJECTS, OBJECT_RANGE):
+            first, count, guid = self._layout.range.unpack_from(chunk, position)
+            if kind == FREEOBJECTS:
+                self._freed.append((first, count))
+            return current, 0, guid
+        if kind in (WRITE_BYREF, REDACT):
+            number, dummy, dummy, guid = self._layout.free.unpack_from(chunk, position)
+            self._data.add(number)
+            return number, 0, guid
+        if kind == WRITE_EMBEDDED:
+            number, guid, stored = self._layout.embedded.unpack_from(chunk, position)
+            self._data.add(number)
+            return number, (stored + 7) & ~7, guid
+        if kind == SPILL:
+            number, size, guid, flags, stored = self._layout.spill.unpack_from(chunk, position)
+            if not flags & SPILL_UNMODIFIED:
+                self._spill.add(number)
+            return number, stored or size, guid
+        if kind == END:
+            self._ended = True
+            return current, 0, self._layout.end.unpack_from(chunk, position)[0]
+        return -2, 0, 0
+
+    def _malformed(self, offset: int, found: str) -> SourceError:
+        return SourceError(
+            "read the send stream",
+            on=self._name,
+            found=f"{found} (byte {offset})",
+            remedy="detect the changes by comparing the snapshots; 'zstream dump' shows the stream",
+        )

@@ -1,0 +1,218 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright (c) 2026 homelab.backup contributors
+
+"""The send stream parser on streams written field by field, cut anywhere, and on garbage."""
+
+from __future__ import annotations
+
+import itertools
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ansible_collections.homelab.backup.plugins.module_utils._core.errors import SourceError
+from ansible_collections.homelab.backup.plugins.module_utils._zfs.sendstream import (
+    StreamChanges,
+    StreamParser,
+)
+from tests.unit.plugins.module_utils.zfs.streams import (
+    DIRECTORY,
+    FROM_GUID,
+    TO_GUID,
+    StreamWriter,
+)
+
+NAME = "main/a@base..main/a@new"
+ORDERS = pytest.mark.parametrize("order", ["<", ">"], ids=["little-endian", "big-endian"])
+
+
+def parse(stream: bytes, size: int = 1 << 20) -> StreamChanges:
+    """The stream, fed in pieces of ``size`` bytes."""
+    parser = StreamParser(NAME)
+    for start in range(0, len(stream), size):
+        parser.feed(memoryview(stream)[start : start + size])
+    return parser.finish()
+
+
+def every_record(order: str = "<") -> bytes:
+    """A stream with each type of record and payload size."""
+    stream = StreamWriter(order)
+    stream.begin(payload=b"N" * 96)
+    stream.freeobjects(1, 6)
+    stream.object_range(0)
+    stream.object(7, end=512, bonus=24)
+    stream.object(34, end=512, what=DIRECTORY)
+    stream.embedded(34, 61)
+    stream.freeobjects(35, 93)
+    stream.object(128, end=1 << 20)
+    stream.write(128, 0, 131072)
+    stream.free(128, 131072, 131072)
+    stream.write(128, 262144, 131072, compressed=1536)
+    stream.object(129, end=0, bonus=0)
+    stream.object(130, end=131072, raw_bonus=320)
+    stream.spill(130, 512, flags=1 << 2)
+    stream.object(131, end=131072, bonus=165)
+    stream.spill(131, 1024)
+    stream.object(132, what=DIRECTORY)
+    stream.free(132, 16384, 16384)
+    stream.object(133)
+    stream.byref(133)
+    stream.object(134)
+    stream.redact(134)
+    stream.object(135, what=DIRECTORY)
+    stream.object(136)
+    stream.spill(136, 1024, compressed=517)
+    stream.freeobjects(137, 7)
+    return stream.end()
+
+
+@ORDERS
+def test_each_record_type(order: str) -> None:
+    found = parse(every_record(order))
+    ends = {7: 512, 34: 512, 128: 1 << 20, 129: 0, 130: 131072, 131: 131072, 132: 131072}
+    assert found.ends == ends | dict.fromkeys((133, 134, 135, 136), 131072)
+    assert found.objects == set(found.ends)
+    assert found.data == {34, 128, 133, 134}
+    assert found.holes == {128, 132}
+    assert found.spill == {131, 136}, "a spill block that is only repeated is no change"
+    assert found.directories == {34, 132, 135}
+    assert found.changed_directories == {34, 132}
+    assert found.freed == [(1, 6), (35, 93), (137, 7)]
+    assert (found.from_guid, found.to_guid) == (FROM_GUID, TO_GUID)
+    assert found.to_name == "main/a@new"
+    assert found.length == len(every_record(order))
+    assert found.records == 38
+
+
+@ORDERS
+@pytest.mark.parametrize("size", [1, 7, 311, 312, 313, 4096])
+def test_pieces_of_any_length_give_the_same(order: str, size: int) -> None:
+    assert parse(every_record(order), size) == parse(every_record(order))
+
+
+@given(cuts=st.lists(st.integers(0, len(every_record())), max_size=12))
+def test_pieces_cut_anywhere_give_the_same(cuts: list[int]) -> None:
+    stream = every_record()
+    parser = StreamParser(NAME)
+    places = [0, *sorted(cuts), len(stream)]
+    for start, stop in itertools.pairwise(places):
+        parser.feed(stream[start:stop])
+    assert parser.finish() == parse(stream)
+
+
+def test_content_may_differ() -> None:
+    found = parse(every_record())
+    assert found.content_may_differ(128, 5)
+    assert found.content_may_differ(133, 5)
+    assert not found.content_may_differ(7, 512)
+    assert found.content_may_differ(7, 513), "what is behind the last block can have been cut"
+    assert found.content_may_differ(129, 1)
+    assert not found.content_may_differ(129, 0)
+    assert not found.content_may_differ(131, 131072), "a spill block is not content"
+    assert not found.content_may_differ(9999, 1 << 40), "an object that wasn't sent is unchanged"
+
+
+def test_an_empty_increment() -> None:
+    stream = StreamWriter()
+    stream.begin()
+    found = parse(stream.end())
+    assert (found.ends, found.data, found.freed, found.records) == ({}, set(), [], 2)
+
+
+def test_sizes_of_equal_files_are_shared() -> None:
+    """Flat memory: a million files that end at the same offset share one number."""
+    stream = StreamWriter()
+    stream.begin()
+    for number in range(300, 400):
+        stream.object(number, end=16 << 20)
+    found = parse(stream.end())
+    assert len({id(end) for end in found.ends.values()}) == 1
+
+
+@given(cut=st.integers(0, len(every_record()) - 1), size=st.sampled_from([1, 500, 1 << 20]))
+def test_a_truncated_stream_is_an_error(cut: int, size: int) -> None:
+    with pytest.raises(SourceError, match=rf"\(byte {cut}\)") as caught:
+        parse(every_record()[:cut], size)
+    assert caught.value.on == NAME
+
+
+@given(garbage=st.binary(min_size=312, max_size=2000))
+def test_garbage_is_an_error(garbage: bytes) -> None:
+    with pytest.raises(SourceError, match="does not begin as a send stream"):
+        parse(garbage)
+
+
+@given(place=st.integers(408, len(every_record()) - 400), junk=st.binary(min_size=1, max_size=700))
+def test_bytes_put_into_the_middle_never_pass(place: int, junk: bytes) -> None:
+    """Inserted bytes shift every later record, so the parser must notice, wherever they are."""
+    stream = every_record()
+    with pytest.raises(SourceError):
+        parse(stream[:place] + junk + stream[place:])
+
+
+def broken(change: str) -> bytes:
+    """A stream with one thing wrong."""
+    stream = StreamWriter()
+    options: dict[str, dict[str, int]] = {
+        "magic": {"magic": 0x2F5BACBAD},
+        "package": {"header": 2},
+        "volume": {"objset": 3},
+        "feature": {"features": 1 << 2 | 1 << 40},
+    }
+    stream.begin(**options.get(change, {}))
+    stream.object(5)
+    match change:
+        case "guid":
+            stream.to_guid += 1
+        case "kind":
+            stream.record(11, [(8, "Q", 5), (16, "Q", stream.to_guid)])
+        case "order":
+            stream.write(6, 0, 512)
+        case "payload":
+            stream.write(5, 0, 512, compressed=1 << 40)
+    stream.object(7)
+    return stream.end()
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ("magic", "does not begin as a send stream"),
+        ("package", "package of several streams"),
+        ("volume", "not of a file system"),
+        ("feature", "unknown features .flags 0x10000000000."),
+        ("guid", "a record of type 1 does not fit"),
+        ("kind", "a record of type 11 does not fit"),
+        ("order", "a record of type 3 does not fit"),
+        ("payload", "a record of 1099511627776 bytes"),
+    ],
+)
+def test_what_is_wrong_is_named(change: str, words: str) -> None:
+    with pytest.raises(SourceError, match=words + r".*\(byte \d+\)"):
+        parse(broken(change))
+
+
+def test_an_object_without_its_tail_is_an_error() -> None:
+    stream = StreamWriter()
+    stream.begin()
+    stream.object(5)
+    cut = stream.pieces.pop()
+    assert len(cut) == 312
+    stream.write(5, 0, 512)
+    with pytest.raises(SourceError, match="a record of type 3 does not fit"):
+        parse(stream.end())
+
+
+@pytest.mark.parametrize("size", [1, 1 << 20])
+def test_bytes_behind_the_end_are_an_error(size: int) -> None:
+    stream = every_record()
+    with pytest.raises(SourceError, match=rf"goes on behind its end \(byte {len(stream)}\)"):
+        parse(stream + b"\0", size)
+
+
+def test_progress_is_visible_while_reading() -> None:
+    stream = every_record()
+    parser = StreamParser(NAME)
+    parser.feed(stream[:-1])
+    assert (parser.length, parser.records, parser.changed) == (len(stream) - 1, 37, 4)
