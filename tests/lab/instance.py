@@ -1,0 +1,293 @@
+# Copyright (c) 2026 homelab.backup contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""One running lab: up, reset, saved states, down. Several instances share the cached images."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from . import cache, golden, host, keys, network, processes, qemu, recipe
+from .cache import Step
+from .errors import LabError
+from .guest import Guest
+from .nas import Nas
+from .progress import Progress
+from .settings import CONTROLLER, NAS, NAS_FAR, RUN_ROOT, STORAGE, Settings
+
+_READY_S = 120.0
+
+
+@dataclass(frozen=True, slots=True)
+class Built:
+    """What an instance starts from: the image, the NAS' tree, the saved state's step."""
+
+    accel: str
+    recipe: recipe.Recipe
+    golden: Step
+
+    @property
+    def steps(self) -> tuple[Step, ...]:
+        return (*self.recipe.steps, self.golden)
+
+
+class Lab:
+    """One instance of the lab, named by its settings."""
+
+    def __init__(self, settings: Settings, progress: Progress | None = None) -> None:
+        self.settings = settings
+        self.progress = progress or Progress()
+        self.guest = Guest(settings)
+        self.nas = Nas(settings)
+
+    # Building
+
+    def build(self) -> Built:
+        """Build what isn't cached and say how long each part took.
+
+        :raises LabError: no root, too little room, packages that can't be had, a failed step.
+        """
+        host.require_root()
+        host.require_packages(self.progress)
+        made = recipe.load(self.settings)
+        for step in (made.image, made.nas_root):
+            self._ensure(step)
+        accel = qemu.choose_accelerator(self.settings, made.image)
+        state = golden.step(self.settings, made.image, accel)
+        built = Built(accel, made, state)
+        if not state.path(self.settings.cache).exists():
+            self._ensure(state)
+            self.progress.summary()
+            cache.prune(
+                built.steps, self.settings.cache, _in_use(self.settings.cache), self.progress
+            )
+            used = cache.disk_use(self.settings.cache) // 2**20
+            self.progress.say(f"{self.settings.cache} uses {used} MiB")
+        else:
+            self._ensure(state)
+        return built
+
+    def _ensure(self, step: Step) -> Path:
+        space = self.settings.cache
+        return cache.ensure(
+            step, space, self.progress,
+            before=lambda: host.require_space(space, host.BUILD_MIB, "a build"),
+        )
+
+    # Life of the instance
+
+    def up(self) -> None:
+        """Bring the instance up in its pristine state; one that is up stays as it is."""
+        host.require_root()
+        with self._alone():
+            if self.is_up():
+                self.progress.say(f"lab {self.settings.instance!r} is up already")
+                return
+            built = self.build()
+            self._remove()
+            self._start(built)
+
+    def reset(self, state: str = golden.NAME) -> float:
+        """Load the pristine or a saved state, guest and NAS; returns the seconds it took.
+
+        :raises LabError: no such state.
+        """
+        host.require_root()
+        start = time.monotonic()
+        with self._alone():
+            if not self.is_up():
+                if state != golden.NAME:
+                    raise LabError(
+                        f"lab {self.settings.instance!r} isn't up, so it has no state {state!r}"
+                    )
+                built = self.build()
+                self._remove()
+                self._start(built)
+            else:
+                self._load(state)
+        return time.monotonic() - start
+
+    def save(self, state: str) -> None:
+        """Keep guest and NAS as they are now under a name; `down` forgets it."""
+        if not state.isidentifier() or state == golden.NAME:
+            raise LabError(f"{state!r} can't name a state: letters, digits and underscores only")
+        with self._alone():
+            self._require_up()
+            self.guest.run(["sync"])
+            self.guest.close()
+            self.nas.save(self._archive(state))
+            with self._monitor() as monitor:
+                monitor.human(f"savevm {state}")
+
+    def down(self) -> None:
+        """Stop everything and forget the instance; the cache stays."""
+        host.require_root()
+        with self._alone():
+            self._remove()
+
+    def is_up(self) -> bool:
+        """Whether it was brought up completely and its machine and NAS still run."""
+        return (
+            (self.settings.run / "state.json").exists()
+            and processes.alive(self.settings.run / "qemu.pid") is not None
+            and self.nas.running()
+            and network.exists(self.settings.namespace)
+        )
+
+    def environment(self) -> dict[str, str]:
+        """Variables for programs that work with this instance, such as Ansible's inventory."""
+        return {
+            "HOMELAB_LAB": self.settings.instance,
+            "HOMELAB_LAB_RUN": str(self.settings.run),
+            "HOMELAB_LAB_KEYS": str(self.settings.keys),
+        }
+
+    def inside(self, *argv: str) -> list[str]:
+        """A command of this machine, to be run in the instance's namespace."""
+        self._require_up()
+        return network.inside(self.settings.namespace, argv)
+
+    def ssh(self, *arguments: str) -> list[str]:
+        """The ``ssh`` command line; host names: truenas, nas-backup, nas-offsite, ..."""
+        return self.inside("ssh", "-F", str(self.settings.run / "ssh_config"), *arguments)
+
+    # Steps
+
+    def _start(self, built: Built) -> None:
+        settings = self.settings
+        host.require_space(settings.cache, host.START_MIB, "a running instance")
+        settings.run.mkdir(parents=True)
+        settings.disks.mkdir()
+        state = built.golden.path(settings.cache)
+        image = built.recipe.image.path(settings.cache)
+        self.progress.say(f"starting lab {settings.instance!r} ({built.accel})")
+        network.create(settings.namespace)
+        for name in qemu.DISKS:
+            disk = f"{name}.qcow2"
+            processes.run(
+                ["cp", "--reflink=auto", "--sparse=always", str(state / disk),
+                 str(settings.disks / disk)],
+            )
+        qemu.start(settings, image, settings.disks, built.accel, saved=golden.NAME)
+        self.nas.create(built.recipe.nas_root.path(settings.cache) / "root")
+        self._write_ssh_config()
+        self._wake()
+        facts = {
+            "format": "homelab.backup.lab/1",
+            "uses": [str(step.path(settings.cache)) for step in built.steps],
+        }
+        unfinished = settings.run / "state.json.new"
+        unfinished.write_text(json.dumps(facts))
+        unfinished.rename(settings.run / "state.json")
+        self.progress.say(f"lab {settings.instance!r} is up")
+
+    def _load(self, state: str) -> None:
+        archive = self._archive(state)
+        if state != golden.NAME and not archive.exists():
+            raise LabError(f"lab {self.settings.instance!r} has no saved state {state!r}")
+        self.guest.close()
+        self._forget_ssh()
+        network.mend(self.settings.namespace)
+        with self._monitor() as monitor:
+            monitor.human(f"loadvm {state}")
+            monitor.execute("cont")
+        self.nas.wipe()
+        if state != golden.NAME:
+            self.nas.load(archive)
+        self._wake()
+
+    def _wake(self) -> None:
+        self.guest.wait_ready(_READY_S)
+        self.guest.set_clock()
+
+    def _remove(self) -> None:
+        run = self.settings.run
+        self.guest.close()
+        self._forget_ssh()
+        self.nas.stop()
+        processes.stop(run / "qemu.pid")
+        self.nas.unmount()
+        network.remove(self.settings.namespace)
+        shutil.rmtree(run, ignore_errors=True)
+        shutil.rmtree(self.settings.disks, ignore_errors=True)
+
+    def _archive(self, state: str) -> Path:
+        return self.settings.disks / f"nas-{state}.tar"
+
+    def _monitor(self) -> qemu.Monitor:
+        return qemu.Monitor(self.settings.run / "qmp.sock")
+
+    def _require_up(self) -> None:
+        if not self.is_up():
+            raise LabError(
+                f"lab {self.settings.instance!r} isn't up: python -m tests.lab up (or make lab-up)"
+            )
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        lock = RUN_ROOT / "locks" / self.settings.instance
+        with cache.locked(lock, lambda: self.progress.say("waiting for another lab command")):
+            yield
+
+    def _write_ssh_config(self) -> None:
+        settings = self.settings
+        run = settings.run
+        host_key = keys.public(settings.keys, "guest_host")
+        (run / "known_hosts").write_text(f"{STORAGE},truenas {host_key}\n{self.nas.known_hosts}")
+        blocks = [_ssh_block("truenas", STORAGE, "root", settings.keys / "controller")]
+        for user in self.nas.users:
+            blocks.append(_ssh_block(f"nas-{user}", NAS, user, self.nas.key(user)))
+            blocks.append(_ssh_block(f"nas-far-{user}", NAS_FAR, user, self.nas.key(user)))
+        (run / "ssh_config").write_text(
+            "".join(blocks)
+            + "Host *\n"
+            + "  IdentitiesOnly yes\n"
+            + f"  UserKnownHostsFile {run / 'known_hosts'}\n"
+            + "  StrictHostKeyChecking yes\n"
+            + "  ControlMaster auto\n"
+            + f"  ControlPath {run}/ssh-%C\n"
+            + "  ControlPersist 600\n"
+        )
+
+    def _forget_ssh(self) -> None:
+        """End shared SSH connections: after a reset nobody answers on them any more."""
+        for path in self.settings.run.glob("ssh-*"):
+            try:
+                processes.run(["ssh", "-o", f"ControlPath={path}", "-O", "exit", "lab"])
+            except LabError:
+                path.unlink(missing_ok=True)
+
+
+def _ssh_block(name: str, address: str, user: str, key: Path) -> str:
+    return f"Host {name}\n  HostName {address}\n  User {user}\n  IdentityFile {key}\n"
+
+
+def _in_use(directory: Path) -> frozenset[Path]:
+    """Cached results that an instance runs from, in this cache."""
+    used: set[Path] = set()
+    for state in RUN_ROOT.glob("*/state.json"):
+        used.update(Path(name) for name in json.loads(state.read_text())["uses"])
+    return frozenset(path for path in used if os.path.dirname(path) == str(directory))
+
+
+def status(settings: Settings) -> str:
+    """Where everything is, as lines of text."""
+    lab = Lab(settings)
+    lines = [
+        f"lab {settings.instance}: {'up' if lab.is_up() else 'down'}",
+        f"  cache         {settings.cache}",
+        f"  namespace     {settings.namespace}, this machine is {CONTROLLER} in it",
+        f"  truenas       root@{STORAGE}, key {settings.keys / 'controller'}",
+        f"  nas           {NAS}:22, with 20 ms round trip {NAS_FAR}:22",
+        f"  nas volume    {lab.nas.volume}",
+        f"  nas keys      {settings.keys}/nas_{{{','.join(lab.nas.users)}}}",
+        f"  ssh config    {settings.run / 'ssh_config'}",
+        f"  console       {settings.run / 'console.log'}",
+    ]
+    return "\n".join(lines)
