@@ -6,6 +6,7 @@
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
 PY := .venv/bin/python
+VERSION := 0.1.0
 
 # Tools call each other by name (molecule runs ansible-config), so the environment's own
 # come first; pyenv's shims would win otherwise.
@@ -14,7 +15,7 @@ export ANSIBLE_CONFIG := $(CURDIR)/ansible.cfg
 export ANSIBLE_COLLECTIONS_PATH := $(CURDIR)/.cache/collections
 export PYTHONPATH := $(CURDIR):$(CURDIR)/.cache/collections
 
-.PHONY: help setup lint test test-lint test-unit test-storage demo soak bench clean \
+.PHONY: help setup lint test test-lint test-unit test-storage demo soak bench clean changelog \
 	lab-up lab-ssh lab-reset lab-down
 
 help:  ## Show these lines
@@ -55,6 +56,9 @@ lab-reset: setup  ## Put the lab back to its pristine state
 
 lab-down: setup  ## Stop the lab; what was built stays cached
 	@$(PY) -m tests.lab down
+
+changelog: setup  ## Fragments and new modules into CHANGELOG.md (VERSION=0.1.0)
+	@.venv/bin/antsibull-changelog release --version $(VERSION) --update-existing --reload-plugins
 
 clean:  ## Delete .venv and caches; the lab is stopped first
 	@if [ -x $(PY) ] && [ -d tests/lab ]; then $(PY) -m tests.lab down; fi
