@@ -78,13 +78,24 @@ BY_STATUS = {
 
 
 class RemoteError(DestinationError):
-    """The server refused one operation on one path; the connection is fine."""
+    """The server refused one operation on one path; the connection is fine.
+
+    ``status`` is the server's own code (OK when it was found out otherwise).
+    """
 
     def __init__(
-        self, tried: str, path: bytes, reason: Reason, *, found: str, remedy: str = ""
+        self,
+        tried: str,
+        path: bytes,
+        reason: Reason,
+        *,
+        found: str,
+        remedy: str = "",
+        status: Status = Status.OK,
     ) -> None:
         self.path = path
         self.reason = reason
+        self.status = status
         super().__init__(tried, on=printable(path), found=found, remedy=remedy or REMEDIES[reason])
 
 
@@ -126,6 +137,11 @@ def longest_name(path: bytes) -> int:
     return max(len(name) for name in path.split(b"/"))
 
 
+def name_facts(path: bytes) -> str:
+    """The lengths that matter when a server refuses a name."""
+    return f" (the longest name has {longest_name(path)} bytes, the path {len(path)})"
+
+
 def refusal(tried: str, path: bytes, code: int, message: str) -> RemoteError:
     """The error for a status reply.
 
@@ -137,10 +153,7 @@ def refusal(tried: str, path: bytes, code: int, message: str) -> RemoteError:
     """
     status = Status(code) if code in Status.__members__.values() else Status.FAILURE
     reason = BY_STATUS.get(status, Reason.OTHER)
-    longest = longest_name(path)
-    if status is Status.FAILURE and longest > LONG_NAME:
-        reason = Reason.NAME
     found = message or status.name.lower().replace("_", " ")
     if reason is Reason.NAME:
-        found += f" (the longest name has {longest} bytes, the path {len(path)})"
-    return RemoteError(tried, path, reason, found=found)
+        found += name_facts(path)
+    return RemoteError(tried, path, reason, found=found, status=status)
