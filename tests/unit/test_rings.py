@@ -37,6 +37,7 @@ RINGS = {
     "_offsite/entry": 1,
     "_offsite/index": 3,
     "_offsite/layout": 1,
+    "_offsite/pieces": 3,
     "_offsite/policy": 1,
     "_offsite/tree": 3,
     "_runner/*": 5,
