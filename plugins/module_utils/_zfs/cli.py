@@ -220,6 +220,12 @@ class ZfsCli:
         """See :meth:`Zfs.pool_guid`."""
         return int(self._pool_property(pool, "guid"))
 
+    def pool_guids(self, pools: Sequence[str]) -> Mapping[str, int]:
+        """See :meth:`Zfs.pool_guids`."""
+        argv = [self._zpool, "get", "-Hp", "-o", "name,value", "guid", *pools]
+        said = self._run("read the pools' guids", _several(pools), argv)
+        return {name: int(guid) for name, guid in rows(said, 2)}
+
     def pool_state(self, pool: str) -> str:
         """See :meth:`Zfs.pool_state`."""
         return self._pool_property(pool, "health")

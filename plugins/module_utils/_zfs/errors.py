@@ -43,7 +43,7 @@ RULES: tuple[tuple[str, type[SourceError], str], ...] = (
         "list the snapshots of that name; it was made by something else or in the same minute",
     ),
     (
-        r"dataset is busy|dependent clones|has clones",
+        r"dataset is busy|being held|dependent clones|has clones",
         SnapshotBusyError,
         "'zfs holds' and the property 'clones' show what keeps it",
     ),
@@ -77,9 +77,11 @@ def from_complaint(tried: str, on: str, said: str) -> SourceError:
     Args:
         tried: the verb phrase ("list the datasets").
         on: what it was tried on.
-        said: the program's stderr on one line; it becomes ``found`` unchanged.
+        said: the program's stderr on one line; it becomes ``found`` without the
+            help text that zfs adds to some errors.
     """
+    found = said.partition(" usage: ")[0]
     for pattern, kind, remedy in RULES:
-        if re.search(pattern, said):
-            return kind(tried, on=on, found=said, remedy=remedy)
-    return SourceError(tried, on=on, found=said, remedy=UNKNOWN_REMEDY)
+        if re.search(pattern, found):
+            return kind(tried, on=on, found=found, remedy=remedy)
+    return SourceError(tried, on=on, found=found, remedy=UNKNOWN_REMEDY)

@@ -17,12 +17,12 @@ DATASET_COLUMNS = (
     "name",
     "guid",
     "type",
-    "mountpoint",
     "mounted",
     "canmount",
     "keystatus",
     "used",
     "referenced",
+    "mountpoint",
 )
 SNAPSHOT_COLUMNS = (
     "name",
@@ -39,19 +39,21 @@ SNAPSHOT_COLUMNS = (
 def rows(output: str, columns: int) -> Iterator[list[str]]:
     """The rows of ``output``, each with exactly ``columns`` values.
 
+    The last column may hold tabs (a mount point or a user property can).
+
     Raises:
-        SourceError: a row of another shape (a value with a tab or newline in it).
+        SourceError: a row of another shape (a value with a newline in it).
     """
     for line in output.split("\n"):
         if not line:
             continue
-        values = line.split("\t")
+        values = line.split("\t", columns - 1)
         if len(values) != columns:
             raise SourceError(
                 "read the output of zfs",
                 on=line,
                 found=f"{len(values)} columns where {columns} were asked for",
-                remedy="a property or mount point with a tab or newline in it must be renamed",
+                remedy="a property or mount point with a newline in it has to be changed",
             )
         yield values
 
@@ -68,12 +70,12 @@ def parse_dataset(row: Sequence[str]) -> Dataset:
         name=row[0],
         guid=int(row[1]),
         kind=kind,
-        mountpoint=row[3],
-        mounted=row[4] == "yes",
-        canmount=row[5],
-        keystatus=row[6],
-        used=number(row[7]),
-        referenced=number(row[8]),
+        mountpoint=row[8],
+        mounted=row[3] == "yes",
+        canmount=row[4],
+        keystatus=row[5],
+        used=number(row[6]),
+        referenced=number(row[7]),
     )
 
 

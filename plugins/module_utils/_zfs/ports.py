@@ -85,5 +85,8 @@ class Zfs(Protocol):
     def pool_guid(self, pool: str) -> int:
         """The pool's guid, which survives export, import and renaming."""
 
+    def pool_guids(self, pools: Sequence[str]) -> Mapping[str, int]:
+        """The guids of several pools by name, in one call; all imported ones for none."""
+
     def pool_state(self, pool: str) -> str:
         """The pool's health: ``ONLINE``, ``DEGRADED``, ``FAULTED``, ``UNAVAIL``, ``SUSPENDED``."""
