@@ -100,7 +100,7 @@ class SnapshotMounts:
         for point in mount_points_below(self._base, MOUNTINFO.read_bytes()):
             self._detach(point)
         for entry in self._base.iterdir():
-            entry.rmdir()
+            self._remove(entry)
         return self
 
     def __exit__(
@@ -144,7 +144,7 @@ class SnapshotMounts:
         point = self._mounted.pop(snapshot, None)
         if point is not None:
             self._detach(point)
-            point.rmdir()
+            self._remove(point)
 
     def close(self) -> None:
         """Unmount everything.
@@ -168,6 +168,18 @@ class SnapshotMounts:
             done = self._run("unmount the snapshot", str(point), lazily)
         if not done.ok:
             raise from_complaint("unmount the snapshot", str(point), done.complaint)
+
+    def _remove(self, entry: Path) -> None:
+        """Remove an empty directory of ours, and nothing else (rmdir(2))."""
+        try:
+            entry.rmdir()
+        except OSError as exc:
+            raise SourceError(
+                "clear the directory for mounts",
+                on=str(entry),
+                found=exc.strerror or str(exc),
+                remedy="move what isn't ours out of it; it is for mounts only",
+            ) from exc
 
     def _check(self, done: Completed, snapshot: str) -> None:
         if done.ok:
