@@ -11,6 +11,8 @@ set -eu
 
 root=$(CDPATH='' cd -- "$(dirname -- "$0")/.." && pwd -P)
 cd "$root"
+# The Makefile puts our own environment first; its interpreter can't make its successor.
+PATH=$(printf '%s' "$PATH" | sed "s#$root/\.venv/bin:##g")
 
 # Candidates are run, not looked up: a pyenv shim is on PATH for versions that it then
 # refuses to run. Prints the real interpreter, past any shim.

@@ -40,7 +40,7 @@ HEADER = (
 )
 # What holds no comments, or is written by a program.
 WITHOUT_HEADER = re.compile(
-    r"(\.md|\.json|\.tar|\.key|\.pub|/\.gitkeep)$|^LICENSE$|^\.gitignore$|^changelogs/changelog\.yaml$"
+    r"(\.md|/hostname|\.json|\.tar|\.key|\.pub|/\.gitkeep)$|^LICENSE$|^\.gitignore$|^changelogs/changelog\.yaml$"
 )
 
 
