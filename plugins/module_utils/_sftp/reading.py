@@ -64,7 +64,6 @@ class Read:
         item: which file; its content is read only if it has that size.
         block: bytes of one READ.
         finished: gets this once there is an outcome.
-        chunks: gets the content in order, when it is wanted.
     """
 
     def __init__(
@@ -73,13 +72,13 @@ class Read:
         item: ReadItem,
         block: int,
         finished: deque[Read],
-        chunks: deque[bytes] | None = None,
     ) -> None:
         self.item = item
         self._connection = connection
         self._block = block
         self._finished = finished
-        self._chunks = chunks
+        self._chunks: deque[bytes] = deque()
+        """Content that the item's sink still has to get."""
         self._digest = hashlib.sha256()
         self._attributes: Attributes | None = None
         self._error: RemoteError | None = None
@@ -102,6 +101,11 @@ class Read:
         complete = self._wanted and self._error is None and self._hashed == self._end
         sha256 = self._digest.hexdigest() if complete else None
         return ReadOutcome(self.item, self._attributes, sha256, self._error)
+
+    def deliver(self) -> None:
+        """Give what came to the item's sink; not from a reply's handler, sinks may ask more."""
+        while self._chunks and self.item.sink is not None:
+            self.item.sink(memoryview(self._chunks.popleft()))
 
     def push(self) -> bool:
         """Ask for the next block; False when there is nothing to ask for now."""
@@ -194,7 +198,7 @@ class Read:
 
     def _consume(self, data: memoryview) -> None:
         self._digest.update(data)
-        if self._chunks is not None:
+        if self.item.sink is not None:
             self._chunks.append(bytes(data))
         self._hashed += len(data)
 
@@ -251,6 +255,8 @@ class Reader:
                 self._push()
                 if self._active or not self._connection.room():
                     self._connection.pump()
+                for read in self._active:
+                    read.deliver()
                 while self._finished:
                     read = self._finished.popleft()
                     self._active.remove(read)
@@ -260,15 +266,14 @@ class Reader:
 
     def download(self, path: bytes, sink: Sink) -> ReadOutcome:
         """Read one file of any size, giving its content to ``sink`` as it comes."""
-        chunks: deque[bytes] = deque()
-        read = Read(self._connection, ReadItem(path, ANY_SIZE), self._block, self._finished, chunks)
+        item = ReadItem(path, ANY_SIZE, sink=sink)
+        read = Read(self._connection, item, self._block, self._finished)
         self._active.append(read)
         try:
             while not self._finished:
                 self._push()
                 self._connection.pump()
-                while chunks:
-                    sink(memoryview(chunks.popleft()))
+                read.deliver()
         except BaseException:
             self._abandon()
             raise

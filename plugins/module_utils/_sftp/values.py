@@ -163,11 +163,16 @@ class UploadOutcome:
 
 @dataclass(frozen=True, slots=True)
 class ReadItem:
-    """One remote file to read back; ``size`` is what it should have, in bytes."""
+    """One remote file to read back; ``size`` is what it should have, in bytes.
+
+    ``sink`` gets the content in order, as far as it could be read, before the
+    outcome comes. It must not keep the memoryview; what it raises ends the call.
+    """
 
     path: bytes
     size: int
     tag: object = None
+    sink: Callable[[memoryview], object] | None = None
 
 
 @dataclass(frozen=True, slots=True)
