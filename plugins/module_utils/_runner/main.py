@@ -99,7 +99,7 @@ def interrupt(dummy_signal: int, dummy_frame: FrameType | None) -> None:
 def main() -> None:
     """Entry point of the zipapp."""
     signal.signal(signal.SIGTERM, interrupt)
-    sys.exit(run(sys.argv[1:], DOMAINS))
+    raise SystemExit(run(sys.argv[1:], DOMAINS))
 
 
 if __name__ == "__main__":
