@@ -321,8 +321,9 @@ def scenarios_passed(output: str, scenarios: Sequence[str]) -> set[str]:
     that was never reached, because an earlier one failed, did not pass.
     """
     plain = re.sub(r"\x1b\[[0-9;]*m", "", output)
+    dummy_before, found, recap = plain.rpartition("SCENARIO RECAP")
     passed = set()
-    for line in plain.rpartition("SCENARIO RECAP")[2].splitlines():
+    for line in recap.splitlines() if found else ():
         name, separator, states = line.partition(":")
         counts = dict(re.findall(r"(\w+)=(\d+)", states))
         if separator and counts.get("failed") == "0" and counts.get("successful", "0") != "0":

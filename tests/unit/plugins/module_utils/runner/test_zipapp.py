@@ -147,7 +147,8 @@ def test_every_module_in_it_is_importable_on(version: str, pyz: Path, tmp_path: 
         cwd=tmp_path,
         env=BARE,
     )
-    assert (done.returncode, done.stderr) == (0, "")
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
 
 
 @pytest.mark.parametrize("version", SUPPORTED)
