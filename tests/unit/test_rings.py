@@ -25,6 +25,7 @@ CORE_NAME = "ansible_collections.homelab.backup.plugins.module_utils"
 # package whose files are all alike; a line of a file goes before it. `__init__` files are
 # empty and need no line.
 RINGS = {
+    "_catalogue/*": 1,
     "_core/clock": 2,
     "_core/errors": 1,
     "_core/files": 3,

@@ -1,0 +1,64 @@
+# Copyright (c) 2026 homelab.backup contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+name: backup_directories
+author: homelab.backup contributors
+version_added: 0.1.0
+short_description: Directories of application backups on a storage host
+description:
+  - Derives from the catalogue the directories that application backups are written to.
+options:
+  _input:
+    description: The catalogue, normally C(backup_catalogue).
+    type: dict
+    required: true
+  host:
+    description: The storage host, by its name in the catalogue.
+    type: str
+    required: true
+"""
+
+EXAMPLES = r"""
+- name: Show the directories
+  ansible.builtin.debug:
+    msg: "{{ backup_catalogue | homelab.backup.backup_directories('truenas') }}"
+"""
+
+RETURN = r"""
+_value:
+  description:
+    - One mapping for each service, with C(service), C(path), C(dataset), C(uid), C(gid) and
+      C(properties).
+  type: list
+  elements: dict
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+from ansible_collections.homelab.backup.plugins.module_utils._catalogue import (
+    backup_directories as derived,
+)
+from ansible_collections.homelab.backup.plugins.plugin_utils._catalogue import (
+    catalogue_of,
+    filter_errors,
+)
+
+
+def backup_directories(document: Any, host: str) -> Any:
+    """See DOCUMENTATION."""
+    catalogue = catalogue_of(document)
+    with filter_errors():
+        return derived.backup_directories(catalogue, host)
+
+
+class FilterModule:
+    """Filters of this file."""
+
+    def filters(self) -> dict[str, Callable[..., Any]]:
+        """The filters by name."""
+        return {"backup_directories": backup_directories}
