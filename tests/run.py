@@ -267,14 +267,17 @@ def pytest_counts(report: Path) -> tuple[int, int, int]:
     return passed, failed, skipped
 
 
-def run_pytest(name: str, *arguments: str) -> Outcome:
-    """Run pytest with its output as it comes; no test at all is a failure."""
+def run_pytest(name: str, tests: str, settings: str = "pyproject.toml") -> Outcome:
+    """Run pytest with its output as it comes; no test at all is a failure.
+
+    The settings are named, not searched: they also say which plugins may load.
+    """
     started = time.monotonic()
     report = CACHE / "reports" / f"{re.sub('[^a-z]+', '-', name)}.xml"
     report.parent.mkdir(parents=True, exist_ok=True)
     report.unlink(missing_ok=True)
     argv = [sys.executable, "-m", "pytest", "-q", f"--junitxml={report}", "--durations=5"]
-    argv += arguments
+    argv += ["-c", settings, tests]
     say(f"\n--- {shown(argv)}")
     status = subprocess.run(argv, cwd=ROOT, env=environment(), check=False).returncode
     passed, failed, skipped = pytest_counts(report) if report.is_file() else (0, 0, 0)
@@ -289,7 +292,7 @@ def run_pytest(name: str, *arguments: str) -> Outcome:
 def unit() -> Iterator[Outcome]:
     """Tests that need neither lab nor root."""
     yield run_pytest("unit: pytest", "tests/unit")
-    yield run_pytest("unit: pytest-ansible", "-c", "tests/adhoc/pytest.ini", "tests/adhoc")
+    yield run_pytest("unit: pytest-ansible", "tests/adhoc", "tests/adhoc/pytest.ini")
 
 
 # --- storage --------------------------------------------------------------------------------
