@@ -7,6 +7,10 @@ from __future__ import annotations
 import time
 from typing import Protocol
 
+from ansible_collections.homelab.backup.plugins.module_utils._core.text import utc_stamp
+
+__all__ = ["Clock", "SystemClock", "utc_stamp"]
+
 
 class Clock(Protocol):
     """What time it is."""
@@ -21,8 +25,3 @@ class SystemClock:
     def now(self) -> float:
         """Seconds since 1970-01-01T00:00:00Z."""
         return time.time()
-
-
-def utc_stamp(epoch: float) -> str:
-    """``epoch`` as ``2026-11-23T01:50:19Z`` (RFC 3339, whole seconds)."""
-    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(epoch))

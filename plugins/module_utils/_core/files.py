@@ -17,6 +17,15 @@ from ansible_collections.homelab.backup.plugins.module_utils._core.errors import
     ConfigError,
     LockedError,
 )
+from ansible_collections.homelab.backup.plugins.module_utils._core.formats import canonical_json
+
+__all__ = [
+    "canonical_json",
+    "exclusive_lock",
+    "read_json",
+    "sync_directory",
+    "write_atomically",
+]
 
 
 def sync_directory(path: Path) -> None:
@@ -49,11 +58,6 @@ def write_atomically(path: Path, content: bytes, mode: int = 0o600) -> None:
             os.unlink(name)
         raise
     sync_directory(path.parent)
-
-
-def canonical_json(document: object) -> bytes:
-    """``document`` as stable JSON: sorted keys, two spaces, one final newline."""
-    return (json.dumps(document, indent=2, sort_keys=True) + "\n").encode("utf-8")
 
 
 def read_json(path: Path) -> object:

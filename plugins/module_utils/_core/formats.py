@@ -8,12 +8,18 @@ downgraded runner never misreads what a newer one wrote.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 from ansible_collections.homelab.backup.plugins.module_utils._core.errors import ConfigError
 
 PREFIX = "homelab.backup."
+
+
+def canonical_json(document: object) -> bytes:
+    """``document`` as stable JSON: sorted keys, two spaces, one final newline."""
+    return (json.dumps(document, indent=2, sort_keys=True) + "\n").encode("utf-8")
 
 
 @dataclass(frozen=True, slots=True)

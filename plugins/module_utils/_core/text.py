@@ -9,6 +9,7 @@ A file name on ZFS is any bytes but ``/`` and NUL. Inside the core a path is
 from __future__ import annotations
 
 import base64
+import time
 
 
 def printable(name: bytes) -> str:
@@ -74,3 +75,8 @@ def human_seconds(seconds: float) -> str:
     if whole < 86400:
         return f"{whole // 3600} h {whole % 3600 // 60} min"
     return f"{whole // 86400} d {whole % 86400 // 3600} h"
+
+
+def utc_stamp(epoch: float) -> str:
+    """``epoch`` as ``2026-11-23T01:50:19Z`` (RFC 3339, whole seconds)."""
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(epoch))

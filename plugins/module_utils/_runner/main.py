@@ -21,6 +21,7 @@ from ansible_collections.homelab.backup.plugins.module_utils._core.errors import
     BackupError,
     ExitCode,
 )
+from ansible_collections.homelab.backup.plugins.module_utils._runner import cli_snapshots
 from ansible_collections.homelab.backup.plugins.module_utils._runner.registration import (
     ExactParser,
     Register,
@@ -31,7 +32,7 @@ from ansible_collections.homelab.backup.plugins.module_utils._runner.version imp
 PROGRAM = "homelab-backup"
 
 # One line for each cli_*.py of this package.
-DOMAINS: tuple[Register, ...] = ()
+DOMAINS: tuple[Register, ...] = (cli_snapshots.register,)
 
 
 def build_parser(domains: Sequence[Register]) -> argparse.ArgumentParser:
