@@ -82,6 +82,8 @@ def environment(home: Path | None = None) -> dict[str, str]:
     env["PYTHONPATH"] = f"{ROOT}:{COLLECTIONS}"
     env["PYTHONDONTWRITEBYTECODE"] = "1"
     env.setdefault("LC_ALL", "C.UTF-8")
+    if not sys.stdout.isatty():
+        env["NO_COLOR"] = "1"
     if home is not None:
         env["HOME"] = str(home)
     return env
