@@ -74,9 +74,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.lab", description=__doc__)
     commands = parser.add_subparsers(dest="name", required=True, metavar="COMMAND")
 
-    def add(name: str, action: Callable[[Lab, argparse.Namespace], int], text: str) -> (
-        argparse.ArgumentParser
-    ):
+    def add(
+        name: str, action: Callable[[Lab, argparse.Namespace], int], text: str
+    ) -> argparse.ArgumentParser:
         command = commands.add_parser(name, help=text, description=text)
         command.set_defaults(action=action)
         return command
@@ -96,7 +96,7 @@ def main() -> int:
     ):
         command = add(name, action, text)
         if name == "exec":
-            command.add_argument("-i", "--stdin", action="store_true", help="pass standard input on")
+            command.add_argument("-i", "--stdin", action="store_true", help="pass stdin on")
         command.add_argument("command", nargs=argparse.REMAINDER)
     options = parser.parse_args()
     if options.name in ("exec", "ssh", "inside") and options.command[:1] == ["--"]:

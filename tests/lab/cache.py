@@ -89,7 +89,9 @@ def _build(step: Step, cache: Path, result: Path, progress: Progress) -> None:
     unfinished.rename(result)
 
 
-def prune(steps: tuple[Step, ...], cache: Path, in_use: frozenset[Path], progress: Progress) -> None:
+def prune(
+    steps: tuple[Step, ...], cache: Path, in_use: frozenset[Path], progress: Progress
+) -> None:
     """Remove results of older recipes that nobody used for a day, and unfinished builds."""
     names = {step.name for step in steps}
     current = {step.path(cache) for step in steps}

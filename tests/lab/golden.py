@@ -53,7 +53,7 @@ def step(settings: Settings, image: Step, accel: str) -> Step:
         str(settings.memory_mib).encode(),
         repr(sorted(SIZES.items())).encode(),
         (_POOLS + _TIDY).encode(),
-        Path(qemu.__file__).read_bytes(),
+        *(Path(str(module.__file__)).read_bytes() for module in (qemu, network)),
         qemu.identity(accel),
     )
     return Step("golden", 90, parts, (image,), build)

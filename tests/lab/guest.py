@@ -30,7 +30,7 @@ class GuestError(LabError):
         self.result = result
 
 
-class GuestGone(LabError):
+class GuestGoneError(LabError):
     """The connection broke: the guest was reset, rebooted or stopped meanwhile."""
 
 
@@ -91,7 +91,7 @@ class Guest:
                 self._connect(timeout_s=1.0)
                 self.run(["true"], timeout=30)
                 return
-            except (GuestGone, OSError) as error:
+            except (GuestGoneError, OSError) as error:
                 self.close()
                 if time.monotonic() > deadline:
                     console = self._settings.run / "console.log"
@@ -114,12 +114,15 @@ class Guest:
         """Run a command as root: text goes to ``bash -c``, a sequence is run as it is.
 
         :raises GuestError: ``check`` and the exit status isn't 0, or not finished in ``timeout`` s.
-        :raises GuestGone: the guest was reset or stopped meanwhile.
+        :raises GuestGoneError: the guest was reset or stopped meanwhile.
         """
         argv = ["bash", "-c", command] if isinstance(command, str) else list(command)
         request = {
-            "op": "run", "argv": [_text(part) for part in argv], "env": dict(env or {}),
-            "cwd": cwd, "timeout": timeout,
+            "op": "run",
+            "argv": [_text(part) for part in argv],
+            "env": dict(env or {}),
+            "cwd": cwd,
+            "timeout": timeout,
         }
         shown = command if isinstance(command, str) else shlex.join(map(_text, argv))
         return self._ask(request, (_bytes(stdin),), shown, check)
@@ -132,7 +135,11 @@ class Guest:
         stdin: Text = b"",
         timeout: float | None = 300.0,
     ) -> Result:
-        """Run Python code as root in an interpreter that is already up (``sys.argv[1:]`` = argv)."""
+        """Run Python code as root in an interpreter that is already up.
+
+        :param argv: what the code finds in ``sys.argv[1:]``.
+        :raises GuestError: as for `run`.
+        """
         request = {"op": "python", "argv": list(argv), "timeout": timeout}
         return self._ask(request, (code.encode(), _bytes(stdin)), "python code", check)
 
@@ -161,9 +168,9 @@ class Guest:
     def set_timezone(self, name: str) -> None:
         """Set the time zone, such as ``Europe/Berlin``, and let cron take notice."""
         self.run(
-            'test -e "/usr/share/zoneinfo/$ZONE" && ln -sf "/usr/share/zoneinfo/$ZONE" /etc/localtime'
-            ' && echo "$ZONE" >/etc/timezone && systemctl restart cron',
-            env={"ZONE": name},
+            'test -e "$FILE" && ln -sf "$FILE" /etc/localtime && echo "$ZONE" >/etc/timezone'
+            " && systemctl restart cron",
+            env={"ZONE": name, "FILE": f"/usr/share/zoneinfo/{name}"},
         )
 
     def _connect(self, timeout_s: float = 10.0) -> socket.socket:
@@ -197,7 +204,7 @@ class Guest:
                 out, err = (stream.read(size) for size in answer["sizes"])
         except OSError as error:
             self.close()
-            raise GuestGone(f"the guest went away during {shown!r}: {error}") from error
+            raise GuestGoneError(f"the guest went away during {shown!r}: {error}") from error
         result = Result(answer["rc"], out, err, time.monotonic() - start)
         if answer["timed_out"]:
             raise GuestError(f"{shown!r} in the guest: killed after {limit} s", result)
@@ -212,4 +219,6 @@ def _text(value: Text) -> str:
 
 
 def _bytes(value: Text) -> bytes:
-    return value.encode("utf-8", "surrogateescape") if isinstance(value, str) else os.fsencode(value)
+    if isinstance(value, str):
+        return value.encode("utf-8", "surrogateescape")
+    return os.fsencode(value)

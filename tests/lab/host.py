@@ -60,7 +60,9 @@ def require_packages(progress: Progress) -> None:
 
     :raises LabError: missing and apt-get isn't there or fails.
     """
-    missing = sorted(name for name, program in _PACKAGES.items() if not shutil.which(program, path=_PATH))
+    missing = sorted(
+        name for name, program in _PACKAGES.items() if not shutil.which(program, path=_PATH)
+    )
     if not missing:
         return
     if not shutil.which("apt-get", path=_PATH):

@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import time
 from collections.abc import Iterator
@@ -13,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from . import cache, golden, host, keys, network, processes, qemu, recipe
+from . import cache, golden, host, network, processes, qemu, recipe, ssh_config
 from .cache import Step
 from .errors import LabError
 from .guest import Guest
@@ -22,6 +21,8 @@ from .progress import Progress
 from .settings import CONTROLLER, NAS, NAS_FAR, RUN_ROOT, STORAGE, Settings
 
 _READY_S = 120.0
+_NAS_CONTENT = "nas.tar"
+_FORMAT = "homelab.backup.lab/2"
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +77,9 @@ class Lab:
     def _ensure(self, step: Step) -> Path:
         space = self.settings.cache
         return cache.ensure(
-            step, space, self.progress,
+            step,
+            space,
+            self.progress,
             before=lambda: host.require_space(space, host.BUILD_MIB, "a build"),
         )
 
@@ -120,10 +123,21 @@ class Lab:
         with self._alone():
             self._require_up()
             self.guest.run(["sync"])
-            self.guest.close()
-            self.nas.save(self._archive(state))
+            kept = self._saved(state)
+            shutil.rmtree(kept, ignore_errors=True)
             with self._monitor() as monitor:
+                monitor.execute("stop")
                 monitor.human(f"savevm {state}")
+                monitor.execute("quit")
+            processes.wait_gone(self.settings.run / "qemu.pid", 60.0)
+            unfinished = kept.with_suffix(".new")
+            shutil.rmtree(unfinished, ignore_errors=True)
+            unfinished.mkdir()
+            _copy_disks(self.settings.disks, unfinished)
+            self.nas.save(unfinished / _NAS_CONTENT)
+            unfinished.rename(kept)
+            self._start_machine(self._built_from(), kept, state)
+            self._wake()
 
     def down(self) -> None:
         """Stop everything and forget the instance; the cache stays."""
@@ -134,7 +148,7 @@ class Lab:
     def is_up(self) -> bool:
         """Whether it was brought up completely and its machine and NAS still run."""
         return (
-            (self.settings.run / "state.json").exists()
+            self._built_from().get("format") == _FORMAT
             and processes.alive(self.settings.run / "qemu.pid") is not None
             and self.nas.running()
             and network.exists(self.settings.namespace)
@@ -155,7 +169,8 @@ class Lab:
 
     def ssh(self, *arguments: str) -> list[str]:
         """The ``ssh`` command line; host names: truenas, nas-backup, nas-offsite, ..."""
-        return self.inside("ssh", "-F", str(self.settings.run / "ssh_config"), *arguments)
+        self._require_up()
+        return ["ssh", "-F", str(self.settings.run / ssh_config.NAME), *arguments]
 
     # Steps
 
@@ -164,43 +179,51 @@ class Lab:
         host.require_space(settings.cache, host.START_MIB, "a running instance")
         settings.run.mkdir(parents=True)
         settings.disks.mkdir()
-        state = built.golden.path(settings.cache)
-        image = built.recipe.image.path(settings.cache)
+        used = {
+            "format": _FORMAT,
+            "accel": built.accel,
+            "image": str(built.recipe.image.path(settings.cache)),
+            "nas_root": str(built.recipe.nas_root.path(settings.cache)),
+            "golden": str(built.golden.path(settings.cache)),
+        }
         self.progress.say(f"starting lab {settings.instance!r} ({built.accel})")
         network.create(settings.namespace)
-        for name in qemu.DISKS:
-            disk = f"{name}.qcow2"
-            processes.run(
-                ["cp", "--reflink=auto", "--sparse=always", str(state / disk),
-                 str(settings.disks / disk)],
-            )
-        qemu.start(settings, image, settings.disks, built.accel, saved=golden.NAME)
-        self.nas.create(built.recipe.nas_root.path(settings.cache) / "root")
-        self._write_ssh_config()
+        self._start_machine(used, Path(used["golden"]), golden.NAME)
+        self.nas.create(Path(used["nas_root"]) / "root")
+        ssh_config.write(settings, self.nas)
         self._wake()
-        facts = {
-            "format": "homelab.backup.lab/1",
-            "uses": [str(step.path(settings.cache)) for step in built.steps],
-        }
         unfinished = settings.run / "state.json.new"
-        unfinished.write_text(json.dumps(facts))
+        unfinished.write_text(json.dumps(used))
         unfinished.rename(settings.run / "state.json")
         self.progress.say(f"lab {settings.instance!r} is up")
 
     def _load(self, state: str) -> None:
-        archive = self._archive(state)
-        if state != golden.NAME and not archive.exists():
+        used = self._built_from()
+        source = Path(used["golden"]) if state == golden.NAME else self._saved(state)
+        if not source.exists():
             raise LabError(f"lab {self.settings.instance!r} has no saved state {state!r}")
-        self.guest.close()
-        self._forget_ssh()
         network.mend(self.settings.namespace)
-        with self._monitor() as monitor:
-            monitor.human(f"loadvm {state}")
-            monitor.execute("cont")
+        self._start_machine(used, source, state)
         self.nas.wipe()
         if state != golden.NAME:
-            self.nas.load(archive)
+            self.nas.load(source / _NAS_CONTENT)
         self._wake()
+
+    def _start_machine(self, used: dict[str, str], source: Path, state: str) -> None:
+        """Start the machine from a saved state, in place of the one that runs.
+
+        Always in a new process: a running QEMU doesn't let an emulated processor's time stamp
+        counter go back at `loadvm`, so the guest's clocks jump by the time that it ran since and
+        its kernel reports stalls (seen with 7.2: 110 s). A new process has no such memory, works
+        on a guest that hangs, and takes a second.
+        """
+        self.guest.close()
+        ssh_config.disconnect(self.settings.run)
+        processes.stop(self.settings.run / "qemu.pid")
+        _copy_disks(source, self.settings.disks)
+        qemu.start(
+            self.settings, Path(used["image"]), self.settings.disks, used["accel"], saved=state
+        )
 
     def _wake(self) -> None:
         self.guest.wait_ready(_READY_S)
@@ -209,7 +232,7 @@ class Lab:
     def _remove(self) -> None:
         run = self.settings.run
         self.guest.close()
-        self._forget_ssh()
+        ssh_config.disconnect(self.settings.run)
         self.nas.stop()
         processes.stop(run / "qemu.pid")
         self.nas.unmount()
@@ -217,8 +240,14 @@ class Lab:
         shutil.rmtree(run, ignore_errors=True)
         shutil.rmtree(self.settings.disks, ignore_errors=True)
 
-    def _archive(self, state: str) -> Path:
-        return self.settings.disks / f"nas-{state}.tar"
+    def _saved(self, state: str) -> Path:
+        return self.settings.disks / f"state-{state}"
+
+    def _built_from(self) -> dict[str, str]:
+        """What the instance was started from; empty if it wasn't brought up completely."""
+        path = self.settings.run / "state.json"
+        used: dict[str, str] = json.loads(path.read_text()) if path.exists() else {}
+        return used
 
     def _monitor(self) -> qemu.Monitor:
         return qemu.Monitor(self.settings.run / "qmp.sock")
@@ -235,45 +264,18 @@ class Lab:
         with cache.locked(lock, lambda: self.progress.say("waiting for another lab command")):
             yield
 
-    def _write_ssh_config(self) -> None:
-        settings = self.settings
-        run = settings.run
-        host_key = keys.public(settings.keys, "guest_host")
-        (run / "known_hosts").write_text(f"{STORAGE},truenas {host_key}\n{self.nas.known_hosts}")
-        blocks = [_ssh_block("truenas", STORAGE, "root", settings.keys / "controller")]
-        for user in self.nas.users:
-            blocks.append(_ssh_block(f"nas-{user}", NAS, user, self.nas.key(user)))
-            blocks.append(_ssh_block(f"nas-far-{user}", NAS_FAR, user, self.nas.key(user)))
-        (run / "ssh_config").write_text(
-            "".join(blocks)
-            + "Host *\n"
-            + "  IdentitiesOnly yes\n"
-            + f"  UserKnownHostsFile {run / 'known_hosts'}\n"
-            + "  StrictHostKeyChecking yes\n"
-            + "  ControlMaster auto\n"
-            + f"  ControlPath {run}/ssh-%C\n"
-            + "  ControlPersist 600\n"
-        )
 
-    def _forget_ssh(self) -> None:
-        """End shared SSH connections: after a reset nobody answers on them any more."""
-        for path in self.settings.run.glob("ssh-*"):
-            try:
-                processes.run(["ssh", "-o", f"ControlPath={path}", "-O", "exit", "lab"])
-            except LabError:
-                path.unlink(missing_ok=True)
-
-
-def _ssh_block(name: str, address: str, user: str, key: Path) -> str:
-    return f"Host {name}\n  HostName {address}\n  User {user}\n  IdentityFile {key}\n"
+def _copy_disks(source: Path, target: Path) -> None:
+    disks = [str(source / f"{name}.qcow2") for name in qemu.DISKS]
+    processes.run(["cp", "--reflink=auto", "--sparse=always", *disks, str(target)], timeout_s=600)
 
 
 def _in_use(directory: Path) -> frozenset[Path]:
-    """Cached results that an instance runs from, in this cache."""
-    used: set[Path] = set()
-    for state in RUN_ROOT.glob("*/state.json"):
-        used.update(Path(name) for name in json.loads(state.read_text())["uses"])
-    return frozenset(path for path in used if os.path.dirname(path) == str(directory))
+    """Results in this cache that a running instance names, whichever version started it."""
+    states = [state.read_text() for state in RUN_ROOT.glob("*/state.json")]
+    return frozenset(
+        path for path in directory.iterdir() if any(f'"{path}"' in state for state in states)
+    )
 
 
 def status(settings: Settings) -> str:

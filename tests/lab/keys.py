@@ -9,8 +9,13 @@ from pathlib import Path
 from .processes import run
 
 NAMES = (
-    "controller", "guest_host", "nas_host",
-    "nas_backup", "nas_offsite", "nas_pruner", "nas_shell",
+    "controller",
+    "guest_host",
+    "nas_host",
+    "nas_backup",
+    "nas_offsite",
+    "nas_pruner",
+    "nas_shell",
 )
 """``controller``: root of the guest. ``*_host``: host keys. ``nas_*``: the NAS' users."""
 
@@ -22,7 +27,8 @@ def ensure(directory: Path) -> None:
         key = directory / name
         if not key.with_suffix(".pub").exists():
             key.unlink(missing_ok=True)
-            run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", f"lab {name}", "-f", str(key)])
+            comment = f"lab {name}"
+            run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", comment, "-f", str(key)])
 
 
 def public(directory: Path, name: str) -> str:

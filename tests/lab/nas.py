@@ -82,9 +82,7 @@ class Nas:
     def running(self) -> bool:
         return processes.alive(self._dir / "sshd.pid") is not None
 
-    def restart(
-        self, options: Sequence[str] = (), sftp: Mapping[str, str] | None = None
-    ) -> None:
+    def restart(self, options: Sequence[str] = (), sftp: Mapping[str, str] | None = None) -> None:
         """Stop all sessions and start the server anew.
 
         :param options: lines for sshd_config that come before the standing ones, so they win.
@@ -110,9 +108,15 @@ class Nas:
         )
         half = FAR_ROUND_TRIP_MS / 2
         relay = [
-            sys.executable, "-I", str(Path(__file__).with_name("relay.py")),
-            "--listen", f"{NAS_FAR}:{SSH_PORT}", "--to", f"{NAS}:{SSH_PORT}",
-            "--one-way-ms", f"{half:g}",
+            sys.executable,
+            "-I",
+            str(Path(__file__).with_name("relay.py")),
+            "--listen",
+            f"{NAS_FAR}:{SSH_PORT}",
+            "--to",
+            f"{NAS}:{SSH_PORT}",
+            "--one-way-ms",
+            f"{half:g}",
         ]
         processes.start_daemon(
             network.inside(namespace, relay), self._dir / "relay.pid", self._dir / "relay.log"

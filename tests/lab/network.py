@@ -19,6 +19,8 @@ from .settings import CONTROLLER, NAS, NAS_FAR, STORAGE
 
 BRIDGE = "br-lab"
 TAP = "tap-truenas"
+_BRIDGE_MAC = "52:54:00:0a:0a:01"
+"""The same in every instance: a saved state remembers its neighbour's address."""
 _CLONE_NEWNET = 0x40000000
 
 
@@ -32,7 +34,7 @@ def create(namespace: str) -> None:
     run(["ip", "netns", "add", namespace])
     for line in (
         "link set lo up",
-        f"link add {BRIDGE} type bridge forward_delay 0",
+        f"link add {BRIDGE} address {_BRIDGE_MAC} type bridge forward_delay 0",
         f"addr add {CONTROLLER}/24 dev {BRIDGE}",
         f"tuntap add {TAP} mode tap",
         f"link set {TAP} master {BRIDGE}",

@@ -33,15 +33,29 @@ def run(
     try:
         if log is None:
             done = subprocess.run(
-                command, env=merged, cwd=cwd, stdin=subprocess.DEVNULL, capture_output=True,
-                text=True, errors="replace", timeout=timeout_s, check=False,
+                command,
+                env=merged,
+                cwd=cwd,
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                text=True,
+                errors="replace",
+                timeout=timeout_s,
+                check=False,
             )
             output, tail = done.stdout, (done.stderr or done.stdout)
         else:
             with log.open("ab") as stream:
                 done = subprocess.run(
-                    command, env=merged, cwd=cwd, stdin=subprocess.DEVNULL, stdout=stream,
-                    stderr=stream, text=True, timeout=timeout_s, check=False,
+                    command,
+                    env=merged,
+                    cwd=cwd,
+                    stdin=subprocess.DEVNULL,
+                    stdout=stream,
+                    stderr=stream,
+                    text=True,
+                    timeout=timeout_s,
+                    check=False,
                 )
             output, tail = "", log.read_text(errors="replace")
     except FileNotFoundError as error:
@@ -71,7 +85,10 @@ def start_daemon(argv: Sequence[str], pid_file: Path, log: Path) -> None:
     """Start a program that outlives this process; its output goes to ``log``."""
     with log.open("ab") as stream:
         process = subprocess.Popen(
-            list(argv), stdin=subprocess.DEVNULL, stdout=stream, stderr=stream,
+            list(argv),
+            stdin=subprocess.DEVNULL,
+            stdout=stream,
+            stderr=stream,
             start_new_session=True,
         )
     pid_file.write_text(f"{process.pid} {_started(process.pid)}\n")

@@ -79,7 +79,9 @@ class Monitor:
 def make_overlay(disk: Path, backing: Path) -> None:
     """A disk that holds what differs from a raw image; the path to it is kept relative."""
     relative = os.path.relpath(backing, disk.parent)
-    processes.run(["qemu-img", "create", "-q", "-f", "qcow2", "-b", relative, "-F", "raw", str(disk)])
+    processes.run(
+        ["qemu-img", "create", "-q", "-f", "qcow2", "-b", relative, "-F", "raw", str(disk)]
+    )
 
 
 def make_disk(disk: Path, size: str) -> None:
@@ -91,26 +93,48 @@ def start(
 ) -> None:
     """Start the machine in the instance's namespace, from a saved state if one is named.
 
-    A tied machine is killed when this process ends. Returns when the control socket answers; the guest may still be booting.
+    A tied machine is killed when this process ends. Returns when the control socket answers;
+    the guest may still be booting.
     """
     run_dir = settings.run
     (run_dir / "qmp.sock").unlink(missing_ok=True)
     argv = [
-        PROGRAM, "-name", f"lab-{settings.instance}", "-nodefaults", "-display", "none",
-        "-machine", "q35", *_accelerator(accel),
-        "-smp", "2", "-m", str(settings.memory_mib),
-        "-kernel", str(image / "vmlinuz"), "-initrd", str(image / "initrd.img"),
-        "-append", _KERNEL, "-serial", f"file:{run_dir / 'console.log'}",
-        "-netdev", f"tap,id=lan,ifname={network.TAP},script=no,downscript=no",
-        "-device", "virtio-net-pci,netdev=lan,mac=52:54:00:0a:0a:0f",
-        "-device", "virtio-rng-pci",
-        "-qmp", f"unix:{run_dir / 'qmp.sock'},server=on,wait=off",
+        PROGRAM,
+        "-name",
+        f"lab-{settings.instance}",
+        "-nodefaults",
+        "-display",
+        "none",
+        "-machine",
+        "q35",
+        *_accelerator(accel),
+        "-smp",
+        "2",
+        "-m",
+        str(settings.memory_mib),
+        "-kernel",
+        str(image / "vmlinuz"),
+        "-initrd",
+        str(image / "initrd.img"),
+        "-append",
+        _KERNEL,
+        "-serial",
+        f"file:{run_dir / 'console.log'}",
+        "-netdev",
+        f"tap,id=lan,ifname={network.TAP},script=no,downscript=no",
+        "-device",
+        "virtio-net-pci,netdev=lan,mac=52:54:00:0a:0a:0f",
+        "-device",
+        "virtio-rng-pci",
+        "-qmp",
+        f"unix:{run_dir / 'qmp.sock'},server=on,wait=off",
     ]
     for name in DISKS:
         argv += [
             "-drive",
             f"file={disks / name}.qcow2,if=none,id={name},cache=unsafe,discard=unmap",
-            "-device", f"virtio-blk-pci,drive={name},serial={name}",
+            "-device",
+            f"virtio-blk-pci,drive={name},serial={name}",
         ]
     if saved:
         argv += ["-loadvm", saved]
@@ -170,9 +194,22 @@ def choose_accelerator(settings: Settings, image: Step) -> str:
 
 def _boots_with_kvm(image: Path) -> bool:
     argv = [
-        PROGRAM, "-nodefaults", "-display", "none", "-no-reboot", "-machine", "q35",
-        *_accelerator("kvm"), "-m", "512", "-kernel", str(image / "vmlinuz"),
-        "-append", "console=ttyS0 panic=-1", "-serial", "stdio",
+        PROGRAM,
+        "-nodefaults",
+        "-display",
+        "none",
+        "-no-reboot",
+        "-machine",
+        "q35",
+        *_accelerator("kvm"),
+        "-m",
+        "512",
+        "-kernel",
+        str(image / "vmlinuz"),
+        "-append",
+        "console=ttyS0 panic=-1",
+        "-serial",
+        "stdio",
     ]
     try:
         return "Unable to mount root" in processes.run(argv, timeout_s=_PROBE_S)

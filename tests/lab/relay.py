@@ -42,7 +42,10 @@ async def _carry(
 
 
 async def _serve(
-    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, target: tuple[str, int], delay_s: float
+    reader: asyncio.StreamReader,
+    writer: asyncio.StreamWriter,
+    target: tuple[str, int],
+    delay_s: float,
 ) -> None:
     try:
         far_reader, far_writer = await asyncio.open_connection(*target)

@@ -32,8 +32,18 @@ from typing import Any
 LOADED = [
     importlib.import_module(name)
     for name in (
-        "contextlib", "errno", "fcntl", "hashlib", "pathlib", "random", "shutil", "sqlite3",
-        "stat", "struct", "subprocess", "time",
+        "contextlib",
+        "errno",
+        "fcntl",
+        "hashlib",
+        "pathlib",
+        "random",
+        "shutil",
+        "sqlite3",
+        "stat",
+        "struct",
+        "subprocess",
+        "time",
     )
 ]
 
@@ -70,8 +80,11 @@ def serve(connection: socket.socket) -> None:
 def execute(
     request: dict[str, Any], parts: list[bytes], connection: socket.socket
 ) -> tuple[int, bool, bytes, bytes]:
-    with tempfile.TemporaryFile() as given, tempfile.TemporaryFile() as out, \
-            tempfile.TemporaryFile() as err:
+    with (
+        tempfile.TemporaryFile() as given,
+        tempfile.TemporaryFile() as out,
+        tempfile.TemporaryFile() as err,
+    ):
         given.write(parts[-1])
         given.seek(0)
         files = given.fileno(), out.fileno(), err.fileno()
@@ -85,7 +98,10 @@ def execute(
 def environment(request: dict[str, Any]) -> dict[str, str]:
     return {
         "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
-        "HOME": "/root", "USER": "root", "SHELL": "/bin/bash", "LANG": "C.UTF-8",
+        "HOME": "/root",
+        "USER": "root",
+        "SHELL": "/bin/bash",
+        "LANG": "C.UTF-8",
         **request.get("env", {}),
     }
 
@@ -116,8 +132,6 @@ def start(request: dict[str, Any], first: bytes, files: tuple[int, int, int]) ->
 def run_python(request: dict[str, Any], source: bytes) -> int:
     os.environ.clear()
     os.environ.update(environment(request))
-    sys.stdin, sys.stdout, sys.stderr = (
-        open(0), open(1, "w"), open(2, "w", errors="backslashreplace"))
     sys.argv = ["-", *request["argv"]]
     status = 1
     try:
