@@ -110,6 +110,22 @@ class View:
 Known = tuple[Any, ...]
 
 
+# Linux' limit of a path argument, with the final NUL.
+PATH_MAX = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class Longest:
+    """What names the destination can hold, in bytes.
+
+    ``name`` is the longest name, ``outside`` how much longer than its path in
+    the tree the longest path is under which a file will ever be there.
+    """
+
+    name: int = 255
+    outside: int = 0
+
+
 class Mode(enum.IntEnum):
     """How a directory is looked at."""
 
@@ -133,13 +149,17 @@ class Comparison:
         index: the index; only its temporary tables are written.
         view: the snapshot.
         excludes: what takes no part.
+        longest: which names the destination can hold.
 
     Raises (from :meth:`run`):
         SourceError: the snapshot contradicts what the strategy said; a walk
             of the same snapshot will not.
     """
 
-    def __init__(self, index: Index, view: View, excludes: Excluder) -> None:
+    def __init__(
+        self, index: Index, view: View, excludes: Excluder, longest: Longest = Longest()
+    ) -> None:
+        self._longest = longest
         self._db = index.db
         self._view = view
         self._tree = view.tree
@@ -280,7 +300,7 @@ class Comparison:
             return None
         found = self._tree.lstat(path) if look else None
         kind = KIND_BY_FORMAT[stat.S_IFMT(found.st_mode)] if found else str(row[2] if row else FILE)
-        if self._excluded(path, kind):
+        if self._excluded(path, kind) or self._refused(parent, path, name, kind):
             if row is not None:
                 self._gone.append((parent, name, row[1], row[2] or FILE))
             return None
@@ -310,6 +330,23 @@ class Comparison:
         if kind == DIRECTORY:
             return self._excludes.prunes_directory(full) is not None
         return self._excludes.excludes_file(full) is not None
+
+    def _refused(self, parent: int, path: bytes, name: bytes, kind: str) -> bool:
+        """True for a name that the destination can't hold; it is noted."""
+        if kind not in (FILE, DIRECTORY):
+            return False
+        whole = self._longest.outside + len(self._view.prefix) + len(path)
+        if len(name) <= self._longest.name and whole < PATH_MAX:
+            return False
+        reason = (
+            f"its name has {len(name)} bytes, the destination holds {self._longest.name}"
+            if len(name) > self._longest.name
+            else f"its path has {whole} bytes there, the longest possible is {PATH_MAX - 1}"
+        )
+        self._db.execute(
+            "INSERT OR REPLACE INTO temp.refused VALUES (?, ?, ?)", (parent, name, reason)
+        )
+        return True
 
     def _grafts(self, root: int, known: dict[bytes, Known]) -> None:
         for name in self._view.hidden:

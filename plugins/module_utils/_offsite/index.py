@@ -12,7 +12,8 @@ says which content the destination holds under that name: ``sha256`` and
 ``size`` as sent, ``version`` the ctime of the object when it was sent. NULL in
 ``version`` marks a name whose content still has to be sent. ``read_at`` is when
 that content was last read back (epoch seconds, 0 for never, NULL for what has
-no content at the destination).
+no content at the destination). ``unstorable`` names what the destination can't
+hold; it is not in ``link``.
 """
 
 from __future__ import annotations
@@ -53,6 +54,9 @@ CREATE TABLE step(
   seq INTEGER PRIMARY KEY, phase INTEGER NOT NULL, depth INTEGER NOT NULL, act TEXT NOT NULL,
   source BLOB, target BLOB, parent INTEGER, name BLOB, id INTEGER, state INTEGER NOT NULL);
 CREATE INDEX step_by_phase ON step(phase, depth, seq);
+CREATE TABLE unstorable(
+  parent INTEGER NOT NULL, name BLOB NOT NULL, reason TEXT NOT NULL,
+  PRIMARY KEY(parent, name)) WITHOUT ROWID;
 CREATE TABLE outbox(seq INTEGER PRIMARY KEY, record BLOB NOT NULL);
 """
 
@@ -73,7 +77,13 @@ CREATE TEMP TABLE changed(
   gid INTEGER NOT NULL, size INTEGER NOT NULL, mtime_ns INTEGER NOT NULL,
   ctime_ns INTEGER NOT NULL, rdev INTEGER NOT NULL, target BLOB, xattrs BLOB,
   racy INTEGER NOT NULL, content INTEGER NOT NULL);
+CREATE TEMP TABLE refused(
+  parent INTEGER NOT NULL, name BLOB NOT NULL, reason TEXT NOT NULL,
+  PRIMARY KEY(parent, name)) WITHOUT ROWID;
 CREATE TEMP TABLE gone_below(id INTEGER PRIMARY KEY);
+CREATE TEMP TABLE moved(id INTEGER PRIMARY KEY);
+CREATE TEMP TABLE taken(
+  parent INTEGER NOT NULL, name BLOB NOT NULL, PRIMARY KEY(parent, name)) WITHOUT ROWID;
 """
 
 ATTRIBUTE_COLUMNS = "kind, mode, uid, gid, size, mtime_ns, ctime_ns, rdev, target, xattrs"
@@ -176,7 +186,7 @@ class Index:
 
     def forget_comparison(self) -> None:
         """Empty the tables of the last comparison."""
-        for table in ("came", "gone", "changed", "gone_below"):
+        for table in ("came", "gone", "changed", "gone_below", "refused"):
             self.db.execute(f"DELETE FROM temp.{table}")
 
     def path_of(self, directory: int) -> bytes:

@@ -30,16 +30,14 @@ content still has to be sent. A file without ``sha256`` has no content there yet
 from __future__ import annotations
 
 import gzip
+import io
 import json
 import zlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
-from ansible_collections.homelab.backup.plugins.module_utils._core.errors import (
-    ConfigError,
-    DestinationError,
-)
+from ansible_collections.homelab.backup.plugins.module_utils._core.errors import DestinationError
 from ansible_collections.homelab.backup.plugins.module_utils._core.formats import Format
 from ansible_collections.homelab.backup.plugins.module_utils._core.text import (
     from_json,
@@ -53,12 +51,15 @@ from ansible_collections.homelab.backup.plugins.module_utils._offsite.entry impo
     Attributes,
 )
 from ansible_collections.homelab.backup.plugins.module_utils._offsite.index import Index
+from ansible_collections.homelab.backup.plugins.module_utils._offsite.marker import foreign_format
 
 FORMAT = Format("offsite-index", 1)
 SUFFIX = b".jsonl.gz"
 # The lines are alike, so a low level already takes nine tenths off; a higher
 # one costs more time than the bytes it saves on the way.
 LEVEL = 4
+LONGEST_TEXT = 64 << 20
+"""No piece is longer before compression, in bytes; a damaged one must not fill the memory."""
 
 
 # A path in the remote tree, or the number of a waiting place outside it.
@@ -375,17 +376,17 @@ def decode_piece(content: bytes, where: bytes) -> tuple[Header, list[bytes]]:
         ConfigError: written by a newer major.
     """
     try:
-        lines = gzip.decompress(content).split(b"\n")
+        with gzip.GzipFile(fileobj=io.BytesIO(content)) as packed:
+            text = packed.read(LONGEST_TEXT + 1)
+        if len(text) > LONGEST_TEXT:
+            raise ValueError(f"it unpacks to more than {LONGEST_TEXT} bytes")
+        lines = text.split(b"\n")
         fields = json.loads(lines[0])
     except (OSError, EOFError, zlib.error, ValueError) as exc:
         raise damaged(where, str(exc)) from exc
-    try:
-        FORMAT.read_major(fields, printable(where))
-    except ConfigError as exc:
-        # A file of another kind is damage; a newer major is the reader's fault.
-        if str(fields).find("homelab.backup.offsite-index/") >= 0:
-            raise
-        raise damaged(where, exc.found) from exc
+    wrong = foreign_format(FORMAT, fields, where)
+    if wrong is not None:
+        raise damaged(where, wrong)
     try:
         header = Header(
             _string(fields["generation"]), _whole(fields["piece"]), _whole(fields["records"])
@@ -404,7 +405,8 @@ def damaged(where: bytes, found: str) -> DestinationError:
         on=printable(where),
         found=found,
         remedy=(
-            "restore the index directory from a snapshot of the NAS; or, when the storage host "
-            "still has its own index, let the reconcile write a new checkpoint"
+            "when the storage host still has its own index, the reconcile writes the copy anew; "
+            "else restore the index directory from a snapshot of the NAS, or move it aside: the "
+            "next run then compares every file, and takes the metadata from the source"
         ),
     )

@@ -21,7 +21,10 @@ from ansible_collections.homelab.backup.plugins.module_utils._core.errors import
     BackupError,
     ExitCode,
 )
-from ansible_collections.homelab.backup.plugins.module_utils._runner import cli_snapshots
+from ansible_collections.homelab.backup.plugins.module_utils._runner import (
+    cli_offsite,
+    cli_snapshots,
+)
 from ansible_collections.homelab.backup.plugins.module_utils._runner.registration import (
     ExactParser,
     Register,
@@ -32,7 +35,7 @@ from ansible_collections.homelab.backup.plugins.module_utils._runner.version imp
 PROGRAM = "homelab-backup"
 
 # One line for each cli_*.py of this package.
-DOMAINS: tuple[Register, ...] = (cli_snapshots.register,)
+DOMAINS: tuple[Register, ...] = (cli_snapshots.register, cli_offsite.register)
 
 
 def build_parser(domains: Sequence[Register]) -> argparse.ArgumentParser:
