@@ -151,6 +151,15 @@ class Connection:
         return not self._weight or self._weight + weight <= self.tuning.bytes_in_flight
 
     @property
+    def open_files(self) -> int:
+        """How many files or directories one operation may have open at once.
+
+        Half of the server's handles, so that an operation inside another has some.
+        """
+        files = self.tuning.files
+        return min(files, max(self.limits.handles // 2, 1)) if self.limits.handles else files
+
+    @property
     def usable(self) -> bool:
         """False once it failed or was closed."""
         return self._failure is None

@@ -165,9 +165,7 @@ class TreeReader:
         self._frontier: list[bytes] = [b""]
         self._open: list[Directory] = []
         self._arrived: deque[Entry] = deque()
-        tuning = connection.tuning
-        handles = connection.limits.handles
-        self._most = min(tuning.directories, handles // 2) if handles else tuning.directories
+        self._most = min(connection.tuning.directories, connection.open_files)
 
     def entries(self) -> Iterator[Entry]:
         """The entries as they arrive.

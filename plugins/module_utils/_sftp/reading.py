@@ -40,9 +40,6 @@ from ansible_collections.homelab.backup.plugins.module_utils._sftp.values import
 )
 
 MOST_BLOCK: Final = 255 * 1024
-FILES: Final = 32
-"""Files open for reading at once."""
-
 ANY_SIZE: Final = -1
 """As an item's size: read the file whatever its size."""
 
@@ -233,6 +230,7 @@ class Reader:
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
         self._block = block_size(connection)
+        self._most = connection.open_files
         self._active: list[Read] = []
         self._finished: deque[Read] = deque()
 
@@ -246,7 +244,7 @@ class Reader:
         more = True
         try:
             while more or self._active:
-                while more and len(self._active) < FILES and self._connection.room():
+                while more and len(self._active) < self._most and self._connection.room():
                     item = next(source, None)
                     if item is None:
                         more = False

@@ -306,9 +306,7 @@ class Uploader:
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
         self._block = block_size(connection)
-        tuning = connection.tuning
-        handles = connection.limits.handles
-        self._most = min(tuning.files, max(handles // 2, 1)) if handles else tuning.files
+        self._most = connection.open_files
         self._active: set[Upload] = set()
         self._large = 0
         self._ready: deque[Upload] = deque()
