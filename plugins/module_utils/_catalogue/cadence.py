@@ -10,6 +10,7 @@ late or its objective missed.
 from __future__ import annotations
 
 import datetime
+import functools
 import itertools
 from dataclasses import dataclass
 
@@ -43,6 +44,7 @@ class Cadence:
         return f"every {self.longest}"
 
 
+@functools.lru_cache(maxsize=256)
 def cadence(schedule: CronSchedule, days_of_month: tuple[int, ...] = ()) -> Cadence:
     """The cadence of ``schedule``, only on ``days_of_month`` when given.
 

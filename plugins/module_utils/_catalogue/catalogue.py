@@ -10,6 +10,9 @@ from typing import Any
 from ansible_collections.homelab.backup.plugins.module_utils._catalogue.checks import (
     check_together,
 )
+from ansible_collections.homelab.backup.plugins.module_utils._catalogue.inline_secrets import (
+    refuse_inline_secrets,
+)
 from ansible_collections.homelab.backup.plugins.module_utils._catalogue.model import (
     Catalogue,
 )
@@ -18,9 +21,7 @@ from ansible_collections.homelab.backup.plugins.module_utils._catalogue.problems
     Problem,
     Problems,
 )
-from ansible_collections.homelab.backup.plugins.module_utils._catalogue.secrecy import (
-    refuse_inline_secrets,
-)
+from ansible_collections.homelab.backup.plugins.module_utils._catalogue.secrecy import masked
 from ansible_collections.homelab.backup.plugins.module_utils._catalogue.shape import (
     Key,
     Mark,
@@ -116,7 +117,7 @@ def _current(document: object, upgrades: Mapping[int, Upgrade]) -> Mapping[str, 
     try:
         major = FORMAT.read_major(document, NAME)
     except ConfigError as exc:
-        raise CatalogueError([Problem("format", exc.found, exc.remedy)]) from exc
+        raise CatalogueError([Problem("format", masked(exc.found), exc.remedy)]) from exc
     current: Any = document
     for step in range(major, FORMAT.major):
         if step not in upgrades:

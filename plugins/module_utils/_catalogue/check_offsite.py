@@ -74,24 +74,30 @@ def check_nas(catalogue: Catalogue, problems: Problems) -> None:
 
 def check_destinations(catalogue: Catalogue, problems: Problems) -> None:
     """No two pools write into one directory at a NAS, nor one into another's."""
-    taken: list[tuple[str, str, str]] = []
-    for host, pool in copied_pools(catalogue):
-        if pool.offsite is None:
-            continue
-        nas = nas_name(catalogue, pool)
-        owner = f"{host.name}'s pool {pool.name!r}"
-        for key in ("directory", "control_directory"):
-            directory = getattr(pool.offsite, key)
-            for other_nas, other, other_owner in taken:
-                if other_nas != nas or other_owner == owner:
-                    continue
-                if path_within(directory, other) or path_within(other, directory):
-                    problems.add(
-                        f"storage.{host.name}.pools.{pool.name}.offsite.{key}",
-                        f"{directory!r} and {other!r} of {other_owner} are or contain one another",
-                        "give each pool directories of its own",
-                    )
-            taken.append((nas, directory, owner))
+    pools = list(copied_pools(catalogue))
+    for index, (host, pool) in enumerate(pools):
+        for other_host, other in pools[:index]:
+            clash = _clash(catalogue, pool, other)
+            if clash:
+                problems.add(
+                    f"storage.{host.name}.pools.{pool.name}.offsite.{clash[0]}",
+                    f"{clash[1]!r} and {clash[2]!r} of {other_host.name}'s pool {other.name!r} "
+                    "are or contain one another",
+                    "give each pool directories of its own",
+                )
+
+
+def _clash(catalogue: Catalogue, pool: Pool, other: Pool) -> tuple[str, str, str] | None:
+    """Key and directory of ``pool`` and the directory of ``other`` that meet, the first found."""
+    mine, theirs = pool.offsite, other.offsite
+    if not mine or not theirs or nas_name(catalogue, pool) != nas_name(catalogue, other):
+        return None
+    for key in ("directory", "control_directory"):
+        path = getattr(mine, key)
+        for taken in (theirs.directory, theirs.control_directory):
+            if path_within(path, taken) or path_within(taken, path):
+                return key, path, taken
+    return None
 
 
 def check_layer_3(catalogue: Catalogue, problems: Problems) -> None:

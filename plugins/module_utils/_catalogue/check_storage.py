@@ -54,7 +54,18 @@ def check_places(catalogue: Catalogue, problems: Problems) -> None:
 
 
 def _check_host(catalogue: Catalogue, service: Service, problems: Problems) -> None:
+    """One storage host has all pools of the service, its sets' too."""
     path = f"services.{service.name}"
+    pools = {pool_of(volume) for volume in service.volumes}
+    named = [service.host] if service.host else list(catalogue.storage)
+    if not any(pools <= set(catalogue.storage[name].pools) for name in named):
+        problems.add(
+            f"{path}.host" if service.host else path,
+            f"its pools ({', '.join(sorted(pools))}) are not all on "
+            f"{service.host or 'one storage host'}",
+            "a service lies on one host: correct its datasets, or make two services of it",
+        )
+        return
     hosts = host_candidates(catalogue, service)
     if len(hosts) > 1:
         problems.add(
@@ -62,23 +73,11 @@ def _check_host(catalogue: Catalogue, service: Service, problems: Problems) -> N
             f"it could lie on {', '.join(host.name for host in hosts)}",
             "say which with 'host'",
         )
-    elif not hosts:
-        problems.add(
-            f"{path}.backup.directory",
-            "it is on no pool of the storage host that has the service's volumes",
-            f"put it below one of: {', '.join(_mountpoints(catalogue))}",
-        )
     elif service.backup is not None and backup_place(catalogue, service) is None:
         problems.add(
             f"{path}.backup.directory",
-            f"{service.backup.directory!r} is on no pool of {hosts[0].name}",
+            f"{service.backup.directory!r} is on no pool of the host that has its volumes",
             f"put it below one of: {', '.join(_mountpoints(catalogue))}",
-        )
-    elif not set(map(pool_of, service.volumes)) <= set(hosts[0].pools):
-        problems.add(
-            f"{path}.host",
-            f"{hosts[0].name} doesn't have all of its pools",
-            "correct host, datasets or zvols",
         )
 
 
@@ -101,6 +100,7 @@ def check_directories(catalogue: Catalogue, problems: Problems) -> None:
             problems.add(
                 path, f"{place.path!r} is the whole pool", "name a directory of its own in it"
             )
+            continue
         if path_within(place.path, place.host.state_directory):
             problems.add(
                 path,
@@ -108,7 +108,7 @@ def check_directories(catalogue: Catalogue, problems: Problems) -> None:
                 "name a directory of its own",
             )
         for other, taken in placed[:index]:
-            if place.host is not taken.host:
+            if place.host is not taken.host or not taken.relative:
                 continue
             if path_within(place.path, taken.path) or path_within(taken.path, place.path):
                 relation = "is" if place.path == taken.path else "lies in or around"

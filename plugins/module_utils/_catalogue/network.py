@@ -82,7 +82,19 @@ def host_key(value: object) -> str:
         blob = base64.b64decode(body, validate=True)
     except (binascii.Error, ValueError) as exc:
         raise InvalidError("the key is not base64", remedy) from exc
-    length = int.from_bytes(blob[:4], "big")
-    if len(blob) < 36 or blob[4 : 4 + length] != kind.encode("ascii"):
+    fields = _ssh_strings(blob)
+    if len(fields) < 2 or fields[0] != kind.encode("ascii"):
         raise InvalidError(f"the key is cut, or not of type {kind}", remedy)
     return f"{kind} {body}"
+
+
+def _ssh_strings(blob: bytes) -> list[bytes]:
+    """The strings that make up ``blob`` (RFC 4251 section 5); none when the last one is cut."""
+    fields = []
+    while blob:
+        length = int.from_bytes(blob[:4], "big")
+        if len(blob) < 4 + length:
+            return []
+        fields.append(blob[4 : 4 + length])
+        blob = blob[4 + length :]
+    return fields

@@ -8,6 +8,7 @@ import difflib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from ansible_collections.homelab.backup.plugins.module_utils._catalogue.secrecy import masked
 from ansible_collections.homelab.backup.plugins.module_utils._core.errors import ConfigError
 
 
@@ -79,15 +80,15 @@ class Problems:
         self._settled: set[str] = set()
 
     def add(self, path: str, found: str, remedy: str = "") -> None:
-        """Note one problem."""
-        problem = Problem(path, found, remedy)
-        if path not in self._settled and problem not in self._found:
+        """Note one problem; what may be a secret in it is hidden."""
+        problem = Problem(masked(path), masked(found), remedy)
+        if problem.path not in self._settled and problem not in self._found:
             self._found.append(problem)
 
     def settle(self, path: str, found: str, remedy: str) -> None:
         """Note the only problem that this path shall have."""
         self.add(path, found, remedy)
-        self._settled.add(path)
+        self._settled.add(masked(path))
 
     def under(self, path: str) -> bool:
         """True when a problem lies at ``path`` or below it."""

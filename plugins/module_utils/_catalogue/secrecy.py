@@ -10,24 +10,9 @@ logs and chat windows.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
-
-from ansible_collections.homelab.backup.plugins.module_utils._catalogue.problems import Problems
 
 HIDDEN = "(not shown: it may be a secret)"
-REMEDY = (
-    "take it out of the file, change it where it is used, and refer to it: "
-    "{vault: <path>, key: <field>}, {kubernetes_secret: <name>, key: <field>} or {file: <path>}"
-)
 
-# Keys whose value, when it is text, can only be the secret itself.
-SECRET_KEYS = re.compile(
-    r"(?:^|_)(?:password|passwd|passphrase|token|secret|private_?key|api_?key|secret_?key|"
-    r"unseal_?keys?)$",
-    re.IGNORECASE,
-)
-# A reference's own key has the Secret's name.
-REFERENCE_KEYS = frozenset({"kubernetes_secret"})
 # Forms that are secrets whatever the key is called.
 SECRET_FORMS = (
     re.compile(r"-----BEGIN [A-Z0-9 ]*PRIVATE KEY-----"),
@@ -51,14 +36,18 @@ def is_secret_form(text: str) -> bool:
 
 def may_be_secret(text: str) -> bool:
     """True when ``text`` is better not repeated: a secret's form, or a long random word."""
+    return is_secret_form(text) or any(map(_is_random, DENSE.findall(text)))
+
+
+def _is_random(word: str) -> bool:
+    return all(any(map(test, word)) for test in (str.isdigit, str.islower, str.isupper))
+
+
+def masked(text: str) -> str:
+    """``text`` without what may be a secret."""
     if is_secret_form(text):
-        return True
-    return any(
-        any(char.isdigit() for char in word)
-        and any(char.islower() for char in word)
-        and any(char.isupper() for char in word)
-        for word in DENSE.findall(text)
-    )
+        return HIDDEN
+    return DENSE.sub(lambda word: HIDDEN if _is_random(word[0]) else word[0], text)
 
 
 def shown(value: object) -> str:
@@ -67,24 +56,3 @@ def shown(value: object) -> str:
     if may_be_secret(text):
         return HIDDEN
     return text if len(text) <= 80 else f"{text[:77]}..."
-
-
-def _inline(value: object, path: str, key: str) -> Iterator[tuple[str, str]]:
-    if isinstance(value, Mapping):
-        for name, inner in value.items():
-            below = f"{path}.{name}" if path else str(name)
-            yield from _inline(inner, below, str(name))
-    elif isinstance(value, (list, tuple)):
-        for index, inner in enumerate(value):
-            yield from _inline(inner, f"{path}[{index}]", key)
-    elif isinstance(value, str):
-        if is_secret_form(value):
-            yield path, "a secret stands in the catalogue"
-        elif value and key not in REFERENCE_KEYS and SECRET_KEYS.search(key):
-            yield path, f"{key!r} holds text, which would be the secret itself"
-
-
-def refuse_inline_secrets(document: object, problems: Problems) -> None:
-    """Settle each path of ``document`` at which a secret itself stands."""
-    for path, found in _inline(document, "", ""):
-        problems.settle(path, found, REMEDY)
