@@ -84,6 +84,10 @@ def environment(home: Path | None = None) -> dict[str, str]:
     env.setdefault("LC_ALL", "C.UTF-8")
     if not sys.stdout.isatty():
         env["NO_COLOR"] = "1"
+    # git refuses a checkout of another user, which root's often is.
+    env["GIT_CONFIG_COUNT"] = "1"
+    env["GIT_CONFIG_KEY_0"] = "safe.directory"
+    env["GIT_CONFIG_VALUE_0"] = str(ROOT)
     if home is not None:
         env["HOME"] = str(home)
     return env

@@ -47,7 +47,11 @@ WITHOUT_HEADER = re.compile(
 def project_files() -> list[str]:
     """Text files that git tracks."""
     listed = subprocess.run(
-        ["git", "ls-files", "-z"], cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True
+        ["git", "-c", f"safe.directory={ROOT}", "ls-files", "-z"],
+        cwd=ROOT,
+        check=True,
+        stdout=subprocess.PIPE,
+        text=True,
     ).stdout
     return [
         name
