@@ -344,7 +344,9 @@ def run_molecule() -> Outcome:
     """All scenarios in one run, which shares the lab's state."""
     started = time.monotonic()
     scenarios = molecule_scenarios()
-    argv = [str(BIN / "molecule"), "test", "--all", "--report"]
+    # Inside the lab's network, where modules of the controller reach the NAS.
+    argv = [sys.executable, "-m", "tests.lab", "inside", "--"]
+    argv += [str(BIN / "molecule"), "test", "--all", "--report"]
     say(f"\n--- {shown(argv)}")
     if not scenarios:
         say("no scenario under molecule/")
