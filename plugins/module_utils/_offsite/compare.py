@@ -36,6 +36,7 @@ from ansible_collections.homelab.backup.plugins.module_utils._offsite.entry impo
     FILE,
     KIND_BY_FORMAT,
     OBJECT_MASK,
+    ROOT_NUMBER,
     join,
     node_id,
 )
@@ -175,7 +176,7 @@ class Comparison:
 
     def run(self) -> Tally:
         """Look, and fill the tables."""
-        root = self._node(self._tree.lstat(b"").st_ino)
+        root = node_id(self._view.dataset, ROOT_NUMBER)
         touched = self._view.touched
         mode = Mode.ALL if touched is None else Mode.TOUCHED
         if touched is not None:

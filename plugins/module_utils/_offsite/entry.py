@@ -17,6 +17,10 @@ from dataclasses import dataclass
 
 OBJECT_BITS = 48
 OBJECT_MASK = (1 << OBJECT_BITS) - 1
+# A mounted snapshot's root directory shows a number of its own, another one in
+# each snapshot (zfs_getattr_fast in module/os/linux/zfs/zfs_vnops_os.c), so the
+# root of every dataset is called this. No file has it: object 0 is the meta dnode.
+ROOT_NUMBER = 0
 
 FILE = "f"
 DIRECTORY = "d"

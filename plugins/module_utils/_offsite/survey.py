@@ -24,6 +24,7 @@ from ansible_collections.homelab.backup.plugins.module_utils._offsite.detect imp
     choose,
 )
 from ansible_collections.homelab.backup.plugins.module_utils._offsite.entry import (
+    ROOT_NUMBER,
     join,
     node_id,
 )
@@ -200,7 +201,8 @@ class Survey:
             elif member.name not in self._roots:
                 number = self._numbers[member.name]
                 try:
-                    self._roots[member.name] = node_id(number, self.tree(number).lstat(b"").st_ino)
+                    self.tree(number)
+                    self._roots[member.name] = node_id(number, ROOT_NUMBER)
                 except SourceError as error:
                     problem(f"{member.name}: {error}")
                     self._failed.add(member.name)
