@@ -12,6 +12,7 @@ never comes from names: createtxg gives it.
 from __future__ import annotations
 
 import datetime
+import functools
 import re
 import string
 from collections.abc import Iterator
@@ -46,11 +47,7 @@ class Naming:
 
     def read(self, short: str) -> tuple[datetime.datetime, str] | None:
         """The local time and the letter in a name, or None when it doesn't fit the pattern."""
-        parts = "".join(
-            f"(?P<{part[1]}>[0-9]{{{DIRECTIVES[part]}}})" if part in DIRECTIVES else re.escape(part)
-            for part in TOKEN.findall(self.pattern)
-        )
-        match = re.fullmatch(f"{parts}(?P<letter>[{LETTERS}]?)", short)
+        match = _expression(self.pattern).fullmatch(short)
         if match is None:
             return None
         try:
@@ -85,6 +82,15 @@ class Naming:
         for part in TOKEN.findall(self.pattern):
             found += [string.digits] * DIRECTIVES[part] if part in DIRECTIVES else [part]
         return found
+
+
+@functools.lru_cache(maxsize=64)
+def _expression(pattern: str) -> re.Pattern[str]:
+    parts = "".join(
+        f"(?P<{part[1]}>[0-9]{{{DIRECTIVES[part]}}})" if part in DIRECTIVES else re.escape(part)
+        for part in TOKEN.findall(pattern)
+    )
+    return re.compile(f"{parts}(?P<letter>[{LETTERS}]?)")
 
 
 def _overlap(first: str, second: str) -> bool:

@@ -107,8 +107,9 @@ def plan(
     """
     only = tuple(only)
     chosen = select(policy, only)
-    takes = tuple(take for one in chosen for take in due(host, one, now))
-    doubts = clock.doubts(made(host), now)
+    ours = made(host)
+    takes = tuple(take for one in chosen for take in due(host, ours, one, now))
+    doubts = clock.doubts(ours, now)
     after = with_taken(host, takes, now)
     decisions = decide(after, policy, now, doubts, {}, only)
     return Plan(takes, decisions, doubts, tuple(missing_roots(host, chosen)))
@@ -159,7 +160,7 @@ def missing_roots(host: Host, schedules: Iterable[Schedule]) -> Iterator[tuple[s
                 yield root, schedule.id
 
 
-def due(host: Host, schedule: Schedule, now: int) -> Iterator[Take]:
+def due(host: Host, ours: Iterable[Made], schedule: Schedule, now: int) -> Iterator[Take]:
     """What ``schedule`` has to take at ``now``: at most one snapshot for each pool.
 
     After a downtime of many slots, one is taken. A newest snapshot (by
@@ -169,7 +170,7 @@ def due(host: Host, schedule: Schedule, now: int) -> Iterator[Take]:
     if not schedule.enabled:
         return
     slot = previous_slot(schedule.cron, now, schedule.zone)
-    ours = [one for one in made(host) if one.schedule == schedule.id]
+    ours = [one for one in ours if one.schedule == schedule.id]
     for pool in schedule.pools:
         covered = tuple(
             dataset.name
