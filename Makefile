@@ -19,7 +19,7 @@ export PYTHONPATH := $(CURDIR):$(CURDIR)/.cache/collections
 	lab-up lab-ssh lab-reset lab-down
 
 help:  ## Show these lines
-	@grep -hE '^[a-z-]+:.*## ' Makefile | sed -E 's/:.*## /\t/' | expand -t 16
+	@grep -hE '^[a-z -]+:.*## ' Makefile | sed -E 's/:.*## /\t/' | expand -t 16
 
 setup:  ## Make .venv with pinned tools (installs python3-venv, git on Debian if missing)
 	@tools/setup.sh

@@ -282,7 +282,15 @@ def run_pytest(name: str, tests: str, settings: str = "pyproject.toml") -> Outco
     report = CACHE / "reports" / f"{re.sub('[^a-z]+', '-', name)}.xml"
     report.parent.mkdir(parents=True, exist_ok=True)
     report.unlink(missing_ok=True)
-    argv = [sys.executable, "-m", "pytest", "-q", f"--junitxml={report}", "--durations=5"]
+    argv = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-q",
+        f"--junitxml={report}",
+        "--durations=5",
+        "--continue-on-collection-errors",
+    ]
     argv += ["-c", settings, tests]
     say(f"\n--- {shown(argv)}")
     status = subprocess.run(argv, cwd=ROOT, env=environment(), check=False).returncode

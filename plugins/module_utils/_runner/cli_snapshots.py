@@ -125,9 +125,9 @@ def run_command(arguments: argparse.Namespace) -> ExitCode:
             accept_clock=arguments.accept_clock,
         )
     if arguments.json:
-        print(json.dumps(record.to_document(), indent=2))
+        sys.stdout.write(json.dumps(record.to_document(), indent=2) + "\n")
     elif record.eventful or not arguments.quiet:
-        print("\n".join(report(record)), flush=True)
+        sys.stdout.write("\n".join(report(record)) + "\n")
     return record.exit_code
 
 
@@ -158,9 +158,9 @@ def plan_command(arguments: argparse.Namespace) -> ExitCode:
     now = int(SystemClock().now())
     planned = plan(host, policy, now, state.load().clock, arguments.schedule)
     if arguments.json:
-        print(json.dumps(plan_document(planned), indent=2))
+        sys.stdout.write(json.dumps(plan_document(planned), indent=2) + "\n")
     else:
-        print("\n".join(plan_lines(planned)))
+        sys.stdout.write("\n".join(plan_lines(planned)) + "\n")
     for failure in failures:
         sys.stderr.write(f"{failure.error}\n")
     return ExitCode.INCOMPLETE if failures or planned.missing else ExitCode.OK
@@ -217,7 +217,7 @@ def list_command(arguments: argparse.Namespace) -> ExitCode:
     if arguments.schedule:
         listed = tuple(one for one in listed if one.schedule in arguments.schedule)
     if arguments.json:
-        print(json.dumps([one.to_document(now) for one in listed], indent=2))
+        sys.stdout.write(json.dumps([one.to_document(now) for one in listed], indent=2) + "\n")
     else:
-        print(table(listed, now))
+        sys.stdout.write(table(listed, now) + "\n")
     return ExitCode.OK

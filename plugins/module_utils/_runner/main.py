@@ -11,6 +11,7 @@ arguments, the one place where errors become text, and nothing else.
 from __future__ import annotations
 
 import argparse
+import io
 import os
 import signal
 import sys
@@ -62,11 +63,9 @@ def error_block(error: BackupError) -> str:
 
 
 def report_error(text: str) -> None:
-    """Write to standard error, whatever bytes a file name in it holds."""
-    stream = sys.stderr
-    encoding = stream.encoding or "utf-8"
-    stream.write(text.encode(encoding, errors="backslashreplace").decode(encoding) + "\n")
-    stream.flush()
+    """Write lines to standard error, which escapes what its encoding lacks."""
+    sys.stderr.write(text + "\n")
+    sys.stderr.flush()
 
 
 def run(argv: Sequence[str], domains: Sequence[Register]) -> int:
@@ -103,6 +102,10 @@ def interrupt(dummy_signal: int, dummy_frame: FrameType | None) -> None:
 def main() -> None:
     """Entry point of the zipapp."""
     signal.signal(signal.SIGTERM, interrupt)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # A name that the locale's encoding lacks must not end a run; a log is read while it
+        # grows.
+        sys.stdout.reconfigure(errors="backslashreplace", line_buffering=True)
     raise SystemExit(run(sys.argv[1:], DOMAINS))
 
 
