@@ -147,38 +147,63 @@ def test_version_is_the_collections(capsys: pytest.CaptureFixture[str]) -> None:
     assert yaml.safe_load((ROOT / "galaxy.yml").read_text())["version"] == VERSION
 
 
-MAIN_MODULE = "ansible_collections.homelab.backup.plugins.module_utils._runner.main"
-WAITS = f"""
+RUNNER = "ansible_collections.homelab.backup.plugins.module_utils._runner"
+# A program whose subcommand ``act`` has the given body.
+PROGRAM = f"""
 import sys, time
-from {MAIN_MODULE} import main
-from {MAIN_MODULE.replace("main", "registration")} import runs
-import {MAIN_MODULE} as module
+from {RUNNER} import main
+from {RUNNER}.registration import runs
 
-def wait(arguments):
-    print("started", flush=True)
-    time.sleep(60)
+def act(arguments):
+    BODY
 
 def register(subparsers):
-    runs(subparsers.add_parser("wait"), wait)
+    runs(subparsers.add_parser("act"), act)
 
-module.DOMAINS = (register,)
-sys.argv = ["homelab-backup", "wait"]
-main()
+main.DOMAINS = (register,)
+sys.argv = ["homelab-backup", "act"]
+main.main()
 """
 
 
-def test_sigterm_ends_a_run_with_its_status() -> None:
-    with subprocess.Popen(
-        [sys.executable, "-c", WAITS],
-        env={**os.environ, "PYTHONPATH": str(ROOT / ".cache/collections")},
+def program(body: str, **environment: str) -> subprocess.Popen[bytes]:
+    """The program, started."""
+    return subprocess.Popen(
+        [sys.executable, "-c", PROGRAM.replace("BODY", body)],
+        env={**os.environ, "PYTHONPATH": str(ROOT / ".cache/collections"), **environment},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
-        text=True,
-    ) as process:
+    )
+
+
+def test_sigterm_ends_a_run_with_its_status() -> None:
+    with program("sys.stdout.write('started\\n'); time.sleep(60)") as process:
         if process.stdout is None:
             raise AssertionError("no pipe")
-        assert process.stdout.readline() == "started\n"
+        assert process.stdout.readline() == b"started\n"
         process.send_signal(signal.SIGTERM)
         _out, error = process.communicate(timeout=20)
     assert process.returncode == ExitCode.INTERRUPTED
-    assert error.startswith("homelab-backup: interrupted")
+    assert error.startswith(b"homelab-backup: interrupted")
+
+
+def test_a_name_that_the_locale_lacks_is_escaped() -> None:
+    with program(
+        "sys.stdout.write('caf\\u00e9 \\udcff\\n'); return 0",
+        LC_ALL="C",
+        PYTHONUTF8="0",
+        PYTHONCOERCECLOCALE="0",
+        PYTHONIOENCODING="ascii",
+    ) as process:
+        out, error = process.communicate(timeout=20)
+    assert (process.returncode, out, error) == (0, b"caf\\xe9 \\udcff\n", b"")
+
+
+def test_a_reader_that_went_away_is_no_crash() -> None:
+    with program("time.sleep(0.5)\n    while True: sys.stdout.write('x' * 5000)") as process:
+        if process.stdout is None or process.stderr is None:
+            raise AssertionError("no pipe")
+        process.stdout.close()
+        error = process.stderr.read()
+        process.wait(timeout=20)
+    assert (process.returncode, error) == (ExitCode.FAILED, b"")
