@@ -81,17 +81,32 @@ def _brief(argv: Sequence[str]) -> str:
     return " ".join(argv)[:200]
 
 
+# The program writes its own pid file before it starts, so a caller killed at that moment
+# leaves nothing that the next one can't find.
+_RECORD_AND_START = """read -r stat <"/proc/$$/stat"
+started=$(set -- ${stat##*) }; echo "${20}")
+echo "$$ $started" >"$1.new" && mv "$1.new" "$1" && shift && exec "$@"
+"""
+
+
 def start_daemon(argv: Sequence[str], pid_file: Path, log: Path) -> None:
-    """Start a program that outlives this process; its output goes to ``log``."""
+    """Start a program that outlives this process; its output goes to ``log``.
+
+    Returns when the pid file is there: process id and start time in clock ticks.
+    """
+    pid_file.unlink(missing_ok=True)
     with log.open("ab") as stream:
         process = subprocess.Popen(
-            list(argv),
+            ["sh", "-c", _RECORD_AND_START, "-", str(pid_file), *argv],
             stdin=subprocess.DEVNULL,
             stdout=stream,
             stderr=stream,
             start_new_session=True,
         )
-    pid_file.write_text(f"{process.pid} {_started(process.pid)}\n")
+    while not pid_file.exists():
+        if process.poll() is not None:
+            raise LabError(f"{_brief(argv)}: can't be started, see {log}")
+        time.sleep(0.002)
 
 
 def alive(pid_file: Path) -> int | None:
