@@ -116,10 +116,10 @@ class Replay:
                 # A directory has one name only.
                 self._db.execute("DELETE FROM link WHERE id = ?", (node,))
                 self._known.clear()
-                self._db.execute(
-                    "INSERT OR REPLACE INTO link VALUES (?, ?, ?, ?, ?, ?, ?)",
-                    (parent, name, node, *_content(record)),
-                )
+            self._db.execute(
+                "INSERT OR REPLACE INTO link VALUES (?, ?, ?, ?, ?, ?, ?)",
+                (parent, name, node, *_content(record)),
+            )
         self._store(node, attributes, record.racy)
 
     def _put_root(self, node: int, attributes: Attributes) -> None:
