@@ -64,6 +64,8 @@ RINGS = {
     "_offsite/sending": 4,
     "_offsite/structure": 4,
     "_offsite/survey": 4,
+    "_offsite/document": 1,
+    "_offsite/timer": 1,
     "_offsite/tree": 3,
     "_runner/*": 5,
     "_schedule/cron": 1,

@@ -187,7 +187,7 @@ class Reconciling:
         )
 
     def _settle_doubtful(self) -> None:
-        """Same size, other time: only the content tells; if that is the same, set the time right."""
+        """Same size, other time: the content tells; if that is the same, set the time right."""
         rows = {self._layout.path(row[2]): row for row in self._doubtful}
         good: list[tuple[bytes, Attributes]] = []
         for outcome in self._store.read_many(ReadItem(path, row[3]) for path, row in rows.items()):

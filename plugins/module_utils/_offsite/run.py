@@ -115,10 +115,21 @@ VERSION_OVERHEAD = 64
 class Ports(Protocol):
     """What a run needs from the outside."""
 
-    zfs: Zfs
-    streams: Streams
-    mounts: Mounts
-    clock: Clock
+    @property
+    def zfs(self) -> Zfs:
+        """ZFS on this host."""
+
+    @property
+    def streams(self) -> Streams:
+        """Reads send streams."""
+
+    @property
+    def mounts(self) -> Mounts:
+        """Mounts snapshots."""
+
+    @property
+    def clock(self) -> Clock:
+        """The time."""
 
     def connect(self, job: Job) -> RemoteStore:
         """A connection to the job's destination.

@@ -7,6 +7,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from types import TracebackType
 from typing import Protocol
 
 from ansible_collections.homelab.backup.plugins.module_utils._core.errors import (
@@ -47,7 +48,12 @@ class Mounts(Protocol):
     def __enter__(self) -> Mounts:
         """Clear away what a killed run left mounted."""
 
-    def __exit__(self, *error: object) -> None:
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
         """Unmount everything."""
 
     def mount(self, snapshot: str) -> Path:

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import json
 import os
 import sys
@@ -45,6 +46,7 @@ from ansible_collections.homelab.backup.plugins.module_utils._offsite.run import
     OffsiteRun,
     Options,
 )
+from ansible_collections.homelab.backup.plugins.module_utils._offsite.timer import due
 from ansible_collections.homelab.backup.plugins.module_utils._runner.registration import (
     Subparsers,
     runs,
@@ -66,6 +68,9 @@ def register(subparsers: Subparsers) -> None:
     _common(run_parser)
     run_parser.add_argument(
         "--reconcile", action="store_true", help="compare the whole source and destination"
+    )
+    run_parser.add_argument(
+        "--due", action="store_true", help="do what the schedule asks for now, perhaps nothing"
     )
     run_parser.add_argument("--strategy", choices=STRATEGIES, help="force a way of detection")
     run_parser.add_argument("--accept", metavar="RUN", help="go on with a run that was stopped")
@@ -147,13 +152,11 @@ def run_command(arguments: argparse.Namespace) -> ExitCode:
         try:
             code = _run_job(policy, job, options, arguments)
         except BackupError as error:
-            if arguments.log:
-                log(policy.log_file, f"{job.name}: {type(error).__name__}: {error}")
             errors.append(error)
             continue
         worst = worst or code
-    for error in errors[1:]:
-        sys.stderr.write(f"{type(error).__name__}: {error}\n")
+    for further in errors[1:]:
+        sys.stderr.write(f"{type(further).__name__}: {further}\n")
     if errors:
         raise errors[0]
     return worst
@@ -162,6 +165,13 @@ def run_command(arguments: argparse.Namespace) -> ExitCode:
 def _run_job(
     policy: OffsitePolicy, job: Job, options: Options, arguments: argparse.Namespace
 ) -> ExitCode:
+    if arguments.due:
+        path = record_path(policy.state_dir, job.name, "last")
+        last = read_json(path) if path.exists() else None
+        mode = due(job, last if isinstance(last, dict) else None, int(time.time()))
+        if mode is None:
+            return ExitCode.OK
+        options = dataclasses.replace(options, mode=mode)
     progress = TerminalProgress(job.name, sys.stderr, quiet=arguments.quiet)
     with job_lock(policy, job) as lock:
         record = OffsiteRun(policy, job, HostPorts(job, lock), options, progress).run()
