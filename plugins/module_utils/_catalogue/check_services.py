@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping
 from ansible_collections.homelab.backup.plugins.module_utils._catalogue.cadence import (
     cadence,
 )
+from ansible_collections.homelab.backup.plugins.module_utils._catalogue.freshness import alert_name
 from ansible_collections.homelab.backup.plugins.module_utils._catalogue.model import (
     Catalogue,
     Service,
@@ -78,6 +79,22 @@ def check_jobs(catalogue: Catalogue, problems: Problems) -> None:
                     f"service {other!r} has a CronJob {job!r} in namespace {place[0]!r} already",
                     "give another name with 'job'",
                 )
+
+
+def check_alerts(catalogue: Catalogue, problems: Problems) -> None:
+    """Each alert speaks of one service."""
+    owners: dict[str, str] = {}
+    for service in catalogue.services.values():
+        if service.backup is None:
+            continue
+        name = alert_name(service)
+        other = owners.setdefault(name, service.name)
+        if other != service.name:
+            problems.add(
+                f"services.{service.name}.alert.name",
+                f"service {other!r} has an alert {name!r} already",
+                "give another name",
+            )
 
 
 def check_rhythms(catalogue: Catalogue, problems: Problems) -> None:

@@ -21,6 +21,7 @@ from ansible_collections.homelab.backup.plugins.module_utils._catalogue.check_of
     check_nas,
 )
 from ansible_collections.homelab.backup.plugins.module_utils._catalogue.check_services import (
+    check_alerts,
     check_dependencies,
     check_jobs,
     check_rhythms,
@@ -57,6 +58,7 @@ def check_together(catalogue: Catalogue, document: Mapping[str, Any], problems: 
     nas_is_read = not problems.under("nas")
     check_dependencies(catalogue, _names(document, "services"), problems)
     check_jobs(catalogue, problems)
+    check_alerts(catalogue, problems)
     check_inventory_names(catalogue, problems)
     check_rhythms(catalogue, problems)
     if storage_is_read:

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from dataclasses import dataclass
 
 from ansible_collections.homelab.backup.plugins.module_utils._catalogue.cadence import cadence
@@ -44,15 +45,22 @@ def _freshness(catalogue: Catalogue, service: Service) -> Freshness | None:
     slack = min(longest.seconds // 2, DAY)
     return Freshness(
         service=service.name,
-        alert=service.alert.name or f"{camel_case(service.title)}BackupStale",
+        alert=alert_name(service),
         stale_after=service.alert.stale_after or Duration(longest.seconds + slack),
         longest_gap=longest,
         channel=service.alert.channel or catalogue.monitoring.channel,
     )
 
 
+def alert_name(service: Service) -> str:
+    """The name of a service's alert, its own or made from its title."""
+    own = camel_case(service.title) or camel_case(service.name)
+    return service.alert.name or f"{own}BackupStale"
+
+
 def camel_case(title: str) -> str:
-    """ "PlottingBook" of "plotting-book"; capitals inside a word stay."""
-    words = re.findall(r"[A-Za-z0-9]+", title)
+    """ "PlottingBook" of "plotting-book"; capitals inside a word stay, accents go."""
+    plain = unicodedata.normalize("NFKD", title).encode("ascii", "ignore").decode("ascii")
+    words = re.findall(r"[A-Za-z0-9]+", plain)
     joined = "".join(word[0].upper() + word[1:] for word in words)
-    return joined if joined[:1].isalpha() else f"Service{joined}"
+    return f"Service{joined}" if joined[:1].isdigit() else joined

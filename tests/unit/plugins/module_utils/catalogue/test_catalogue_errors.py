@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from ansible_collections.homelab.backup.plugins.module_utils._catalogue.catalogue import parse
+from ansible_collections.homelab.backup.plugins.module_utils._catalogue.freshness import freshness
 from ansible_collections.homelab.backup.plugins.module_utils._catalogue.problems import (
     CatalogueError,
     Problem,
@@ -454,6 +455,17 @@ def test_two_jobs_of_one_name_in_a_namespace() -> None:
     )
     assert found.path == "services.vault.backup.job"
     assert "'postgresql-backup'" in found.found
+
+
+def test_two_alerts_of_one_name() -> None:
+    found = only(("services.vault.title", "PostgreSQL"))
+    assert found.path == "services.vault.alert.name"
+    assert "'PostgreSQLBackupStale'" in found.found
+
+
+def test_a_title_without_letters_of_the_alphabet_leaves_the_key_for_the_alert() -> None:
+    catalogue = parse(changed(("services.vault.title", "日記")))
+    assert "VaultBackupStale" in {entry.alert for entry in freshness(catalogue)}
 
 
 def test_one_machine_has_one_name() -> None:

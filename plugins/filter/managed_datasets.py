@@ -5,12 +5,13 @@
 from __future__ import annotations
 
 DOCUMENTATION = r"""
-name: backup_directories
+name: managed_datasets
 author: homelab.backup contributors
 version_added: 0.1.0
-short_description: Directories of application backups on a storage host
+short_description: Datasets that the roles make on a storage host
 description:
-  - Derives from the catalogue the directories that application backups are written to.
+  - Derives from the catalogue the directories of application backups on a storage host and the
+    datasets that its pools name.
 options:
   _input:
     description: The catalogue, normally C(backup_catalogue).
@@ -23,16 +24,16 @@ options:
 """
 
 EXAMPLES = r"""
-- name: Show the directories
+- name: Show the datasets
   ansible.builtin.debug:
-    msg: "{{ backup_catalogue | homelab.backup.backup_directories('truenas') }}"
+    msg: "{{ backup_catalogue | homelab.backup.managed_datasets('truenas') }}"
 """
 
 RETURN = r"""
 _value:
   description:
-    - One mapping for each service, with C(service), C(path), C(dataset), C(uid), C(gid) and
-      C(properties).
+    - One mapping for each dataset, with C(dataset), C(path), C(properties), C(nfs), C(service),
+      C(uid) and C(gid).
   type: list
   elements: dict
 """
@@ -41,7 +42,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ansible_collections.homelab.backup.plugins.module_utils._catalogue import (
-    backup_directories as derived,
+    managed_datasets as derived,
 )
 from ansible_collections.homelab.backup.plugins.plugin_utils._catalogue import (
     catalogue_of,
@@ -49,11 +50,11 @@ from ansible_collections.homelab.backup.plugins.plugin_utils._catalogue import (
 )
 
 
-def backup_directories(document: Any, host: str) -> Any:
+def managed_datasets(document: Any, host: str) -> Any:
     """See DOCUMENTATION."""
     catalogue = catalogue_of(document)
     with filter_errors():
-        return derived.backup_directories(catalogue, host)
+        return derived.managed_datasets(catalogue, host)
 
 
 class FilterModule:
@@ -61,4 +62,4 @@ class FilterModule:
 
     def filters(self) -> dict[str, Callable[..., Any]]:
         """The filters by name."""
-        return {"backup_directories": backup_directories}
+        return {"managed_datasets": managed_datasets}
