@@ -22,7 +22,7 @@ from ansible_collections.homelab.backup.plugins.module_utils._filter.patterns im
     compile_patterns,
 )
 
-RCLONE = Path(sys.executable).parent / "rclone"
+RCLONE = str(Path(sys.executable).parent / "rclone")
 SEED = int(os.environ.get("FILTER_SEED", "20261123"))
 PATTERN_SETS = int(os.environ.get("FILTER_PATTERN_SETS", "60"))
 
@@ -67,9 +67,17 @@ NAMES = [
 FILES_ONLY = [b"gro\xdf", b"\xff\xfe", b"a\xc3", b"\xf0\x9f\x98", b"\xed\xa0\x80"]
 FILES_ONLY += [name.encode() for name in ("\u201b", "\u201ba", "\u201b\u201b", "\u201b\u240a")]
 SPECIFIED_NAMES = [
-    b"clickhouse", b"loki", b"servarr", b"downloads", b"iscsi", b"iscsi-snaps", b"prometheus",
-    b"xclickhouse", b"clickhouse2", b"ytldp",
-]  # fmt: skip
+    b"clickhouse",
+    b"loki",
+    b"servarr",
+    b"downloads",
+    b"iscsi",
+    b"iscsi-snaps",
+    b"prometheus",
+    b"xclickhouse",
+    b"clickhouse2",
+    b"ytldp",
+]
 
 
 def make_tree(root: bytes, seed: int) -> list[bytes]:
@@ -153,10 +161,47 @@ def test_each_specified_pattern(
 
 
 PIECES = [
-    "a", "b", "ab", "*", "**", "?", "[ab]", "[^a]", "[^b-z]", "[a-]", "[!-~]", "{a,b}", "{a/b,ba}",
-    "{,a}", "{*.log,post}", "/", "/", ".log", "post", "dir", "\\*", "\\[", "\\{", "é", "日", "(",
-    "+", "^", "$", ",", "-", " ", "#", ";", "!", "\\\\", "\u240a", "\u201b", "[é-日]", "downloads",
-]  # fmt: skip
+    "a",
+    "b",
+    "ab",
+    "*",
+    "**",
+    "?",
+    "[ab]",
+    "[^a]",
+    "[^b-z]",
+    "[a-]",
+    "[!-~]",
+    "{a,b}",
+    "{a/b,ba}",
+    "{,a}",
+    "{*.log,post}",
+    "/",
+    "/",
+    ".log",
+    "post",
+    "dir",
+    "\\*",
+    "\\[",
+    "\\{",
+    "é",
+    "日",
+    "(",
+    "+",
+    "^",
+    "$",
+    ",",
+    "-",
+    " ",
+    "#",
+    ";",
+    "!",
+    "\\\\",
+    "\u240a",
+    "\u201b",
+    "[é-日]",
+    "downloads",
+]
 
 COMMON = ["a", "b", "*", "*", "**", "**", "?", "/", "/**", "*/", "[^x]", "{a,b}"]
 PLAIN = "abdirlogpst0 -,()+$^#;"

@@ -114,9 +114,11 @@ def test_each_hour_means_each_hour_of_the_clock() -> None:
 def test_a_midnight_that_spring_skips_is_at_one_o_clock() -> None:
     zone = "Africa/Cairo"
     slots = slots_between(
-        parse("0 0 * * *"), epoch("2027-04-29T12:00", zone), epoch("2027-04-30T12:00", zone),
+        parse("0 0 * * *"),
+        epoch("2027-04-29T12:00", zone),
+        epoch("2027-04-30T12:00", zone),
         load_zone(zone),
-    )  # fmt: skip
+    )
     assert shown(slots, zone) == ["04-30 01:00+0300"]
 
 
