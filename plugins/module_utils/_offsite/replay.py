@@ -11,6 +11,7 @@ from ansible_collections.homelab.backup.plugins.module_utils._offsite.entry impo
     DIRECTORY,
     FILE,
     Attributes,
+    join,
 )
 from ansible_collections.homelab.backup.plugins.module_utils._offsite.index import (
     Index,
@@ -200,20 +201,23 @@ class Replay:
         return self._directory(above), name
 
     def _directory(self, path: bytes) -> int:
-        if not path:
-            if not self._root:
-                raise ValueError("no record has named the root of the tree yet")
-            return self._root
-        known = self._known.get(path)
-        if known is not None:
-            return known
-        above, dummy, name = path.rpartition(b"/")
-        node = self._named(self._directory(above), name)
-        if node is None:
-            raise ValueError(f"the directory {printable(path)} is not there")
-        if len(self._known) >= MOST_KNOWN:
-            self._known.clear()
-        self._known[path] = node
+        if not self._root:
+            raise ValueError("no record has named the root of the tree yet")
+        known = path
+        while known and known not in self._known:
+            known = known.rpartition(b"/")[0]
+        node = self._known[known] if known else self._root
+        for name in path[len(known) :].split(b"/"):
+            if not name:
+                continue
+            known = join(known, name)
+            child = self._named(node, name)
+            if child is None:
+                raise ValueError(f"the directory {printable(known)} is not there")
+            node = child
+            if len(self._known) >= MOST_KNOWN:
+                self._known.clear()
+            self._known[known] = node
         return node
 
 

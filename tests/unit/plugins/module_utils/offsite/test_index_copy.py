@@ -55,6 +55,8 @@ from tests.unit.plugins.module_utils.offsite.remote import (
 
 ACTS = (
     "file",
+    "file",
+    "directory",
     "directory",
     "symlink",
     "device",
@@ -460,6 +462,26 @@ def test_a_newer_copy_is_refused_by_all(
     ):
         with pytest.raises(ConfigError, match="reads up to"):
             work()
+
+
+def test_what_comes_into_a_moved_directory_is_found_under_its_new_name(
+    store: SftpClient, layout: Layout, model: IndexModel, tmp_path: Path
+) -> None:
+    """Two directories change names while both have been written to, and are written to again."""
+    root = model.directories()[0]
+    for name in (b"one", b"two"):
+        model.add(root, name, "d")
+    for directory in model.directories()[1:]:
+        model.add(directory, b"before", "f")
+    model.swap(*model.links("d"))
+    for directory in model.directories()[1:]:
+        model.add(directory, b"after", "f")
+    one = model.links("d")[0]
+    model.move(one, root, b"three")
+    model.add(one[2], b"last", "f")
+    flush(model.index, store, layout)
+    with contextlib.closing(restored(store, layout, tmp_path)) as index:
+        assert content(index) == content(model.index)
 
 
 def test_names_that_still_wait_are_not_in_the_tree(
