@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Any
 
 from ansible_collections.homelab.backup.plugins.module_utils._catalogue.checks import (
@@ -58,7 +59,7 @@ NAME = "backup_catalogue"
 
 Upgrade = Callable[[Mapping[str, Any]], Mapping[str, Any]]
 # By major: what makes a document of that major one of the next. Version 1 is the first.
-UPGRADES: Mapping[int, Upgrade] = {}
+UPGRADES: Mapping[int, Upgrade] = MappingProxyType({})
 
 CATALOGUE = Shape(
     "Catalogue",

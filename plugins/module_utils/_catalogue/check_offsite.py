@@ -13,6 +13,7 @@ from ansible_collections.homelab.backup.plugins.module_utils._catalogue.model im
 )
 from ansible_collections.homelab.backup.plugins.module_utils._catalogue.places import (
     Place,
+    live_places,
     path_within,
     protected_places,
 )
@@ -104,15 +105,20 @@ def check_layer_3(catalogue: Catalogue, problems: Problems) -> None:
     """What claims the offsite copy is in it, and what is declared excluded is not."""
     for service in catalogue.services.values():
         path = f"services.{service.name}.offsite"
-        for place in protected_places(catalogue, service):
-            why = why_not_offsite(catalogue, place)
-            if service.offsite and why:
-                problems.add(
-                    path,
-                    f"the service claims the offsite copy, but {place.path!r} is not in it: {why}",
-                    "change that, or write offsite: excluded",
-                )
-            if not service.offsite and not why:
+        needed = protected_places(catalogue, service)
+        if service.offsite:
+            for place in needed:
+                why = why_not_offsite(catalogue, place)
+                if why:
+                    problems.add(
+                        path,
+                        f"the service claims the offsite copy, but {place.path!r} is not in it: "
+                        f"{why}",
+                        "change that, or write offsite: excluded",
+                    )
+            continue
+        for place in (*live_places(catalogue, service), *needed):
+            if not why_not_offsite(catalogue, place):
                 problems.add(
                     path,
                     f"the service is declared excluded, but {place.path!r} is copied",

@@ -82,17 +82,22 @@ def backup_place(catalogue: Catalogue, service: Service) -> Place | None:
     return place_on(hosts[0], service.backup.directory)
 
 
+def live_places(catalogue: Catalogue, service: Service) -> list[Place]:
+    """Where a service's live files lie; a volume holds no files that a copy could read."""
+    hosts = host_candidates(catalogue, service)
+    if len(hosts) != 1:
+        return []
+    places = (place_of_dataset(hosts[0], dataset) for dataset in service.datasets)
+    return [place for place in places if place is not None]
+
+
 def protected_places(catalogue: Catalogue, service: Service) -> list[Place]:
     """What has to reach the NAS for the service to be restored: its sets, or else its live data.
 
     A service with an application backup is restored from its sets; its live
     data (an opaque volume, a running database's files) need not go offsite.
     """
-    if service.backup is not None:
-        place = backup_place(catalogue, service)
-        return [place] if place else []
-    hosts = host_candidates(catalogue, service)
-    if len(hosts) != 1:
-        return []
-    places = (place_of_dataset(hosts[0], dataset) for dataset in service.datasets)
-    return [place for place in places if place is not None]
+    if service.backup is None:
+        return live_places(catalogue, service)
+    place = backup_place(catalogue, service)
+    return [place] if place else []

@@ -110,7 +110,7 @@ POOL_OFFSITE = Shape(
 
 DATASET = Shape(
     "Settings of a dataset",
-    lambda name, properties, nfs: DatasetSettings(name, properties, nfs),
+    DatasetSettings,
     (
         Key(
             "properties",

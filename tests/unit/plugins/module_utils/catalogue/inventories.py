@@ -21,8 +21,7 @@ from ansible_collections.homelab.backup.plugins.plugin_utils._catalogue import p
 INVENTORIES = Path(__file__).resolve().parents[5] / "inventories"
 
 
-@functools.cache
-def variables(name: str, host: str) -> dict[str, Any]:
+def load_variables(name: str, host: str) -> dict[str, Any]:
     """The variables of a host: ``backup_catalogue`` and ``ansible_host``, templated."""
     loader = DataLoader()
     inventory = InventoryManager(loader=loader, sources=[str(INVENTORIES / name)])
@@ -31,6 +30,9 @@ def variables(name: str, host: str) -> dict[str, Any]:
     templar = Templar(loader=loader, variables=raw)
     wanted = ("backup_catalogue", "ansible_host")
     return {key: plain(templar.template(raw[key])) for key in wanted if key in raw}
+
+
+variables = functools.cache(load_variables)
 
 
 def hosts(name: str) -> dict[str, list[str]]:

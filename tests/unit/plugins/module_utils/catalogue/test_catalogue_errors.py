@@ -553,6 +553,12 @@ def test_a_pool_without_a_copy_is_not_claimed() -> None:
     assert all("has no 'offsite'" in problem.found for problem in found)
 
 
+def test_an_excluded_services_live_data_are_excluded_too() -> None:
+    found = only(("offsite.excludes.1", DELETE))
+    assert found.path == "services.prometheus.offsite"
+    assert "'/mnt/main/prometheus' is copied" in found.found
+
+
 def test_schedules_that_could_give_one_name_are_refused() -> None:
     document = changed(
         (

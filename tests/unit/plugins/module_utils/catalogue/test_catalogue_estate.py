@@ -5,8 +5,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
+from ansible_collections.homelab.backup.plugins.module_utils._catalogue.catalogue import parse
 from ansible_collections.homelab.backup.plugins.module_utils._catalogue.freshness import freshness
 from ansible_collections.homelab.backup.plugins.module_utils._catalogue.managed_datasets import (
     managed_datasets,
@@ -27,6 +30,7 @@ from ansible_collections.homelab.backup.plugins.module_utils._catalogue.snapshot
 from ansible_collections.homelab.backup.plugins.module_utils._offsite.policy import parse_policy
 from ansible_collections.homelab.backup.plugins.module_utils._snapshots import document
 from tests.unit.plugins.module_utils.catalogue import inventories
+from tests.unit.plugins.module_utils.catalogue.estate import HOST_KEY
 
 HOMELAB = "homelab"
 
@@ -238,6 +242,25 @@ def test_inventory_names_are_those_of_the_catalogue(name: str) -> None:
             assert address == entries[host].address
     for node in nodes.values():
         assert inventories.variables(name, node.name)["ansible_host"] == node.address
+
+
+def test_the_lab_has_the_specified_addresses_and_excludes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "nas_host.pub").write_text(f"{HOST_KEY} lab\n")
+    monkeypatch.setenv("HOMELAB_LAB_KEYS", str(tmp_path))
+    lab = parse(inventories.load_variables("lab", "truenas")["backup_catalogue"])
+    homelab = inventories.catalogue(HOMELAB)
+    assert lab.storage["truenas"].address == homelab.storage["truenas"].address
+    assert lab.nas["synology"].address == homelab.nas["synology"].address
+    assert lab.nas["synology"].host_keys == (HOST_KEY,)
+    assert lab.offsite.excludes == homelab.offsite.excludes
+    assert lab.snapshots == homelab.snapshots
+    ours = parse_policy(offsite_policy(lab, "truenas"), "policy")
+    theirs = parse_policy(offsite_policy(homelab, "truenas"), "policy")
+    assert [job.destination.directory for job in ours.jobs] == [
+        job.destination.directory for job in theirs.jobs
+    ]
 
 
 def test_the_minimal_inventory_is_short_and_protects_everything() -> None:
