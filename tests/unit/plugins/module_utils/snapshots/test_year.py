@@ -49,6 +49,15 @@ class Host:
             self.zfs, self.memory, self.clock, self.policy, only=only, accept_clock=accept_clock
         )
 
+    def twin(self) -> Host:
+        """Another host in the same state."""
+        other = Host(self.policy, self.zfs.sets)
+        other.clock.time = self.clock.time
+        other.zfs.shots = dict(self.zfs.shots)
+        other.zfs.txg = self.zfs.txg
+        other.memory.memory = self.memory.memory
+        return other
+
     def wakes(self, after: int, until: int) -> Iterator[tuple[int, tuple[str, ...]]]:
         """What cron starts in that time: seconds and the schedules named."""
         found: list[tuple[int, tuple[str, ...]]] = [
