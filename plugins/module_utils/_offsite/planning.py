@@ -79,7 +79,7 @@ def plan(policy: OffsitePolicy, job: Job, ports: Ports) -> OffsitePlan:
         if own is not None:
             patterns.append(own)
         excludes = compile_patterns(patterns)
-        scope = members_of(datasets, job.root, excludes)
+        scope = members_of(datasets, job.root, excludes.prunes_directory)
         problems = [f"{name}: its key is not loaded" for name in scope.locked]
         survey = Survey(
             index,

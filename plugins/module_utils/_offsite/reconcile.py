@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import TypeAlias
 
 from ansible_collections.homelab.backup.plugins.module_utils._core.text import printable
 from ansible_collections.homelab.backup.plugins.module_utils._offsite.entry import (
@@ -37,7 +38,7 @@ from ansible_collections.homelab.backup.plugins.module_utils._sftp.values import
 BATCH = 1000
 
 # node, kind, size, sha256, version, mtime_ns; all but the node may be NULL
-Row = tuple[int, str | None, int | None, bytes | None, int | None, int | None]
+Row: TypeAlias = "tuple[int, str | None, int | None, bytes | None, int | None, int | None]"
 
 
 @dataclass(slots=True)

@@ -305,7 +305,7 @@ class OffsiteRun:
         if own is not None:
             patterns.append(own)
         excludes = compile_patterns(patterns)
-        scope = members_of(datasets, self._job.root, excludes)
+        scope = members_of(datasets, self._job.root, excludes.prunes_directory)
         for name in scope.locked:
             self.record.problems.append(
                 f"{name}: its key is not loaded; what is stored of it stays"

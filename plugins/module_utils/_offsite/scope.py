@@ -10,11 +10,10 @@ of that name.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import PurePath
 
-from ansible_collections.homelab.backup.plugins.module_utils._offsite.compare import Excluder
 from ansible_collections.homelab.backup.plugins.module_utils._zfs.values import Dataset
 
 
@@ -67,13 +66,15 @@ def prefix_of(name: str, root: str) -> bytes:
     return name[len(root) + 1 :].encode()
 
 
-def members_of(datasets: Iterable[Dataset], root: str, excludes: Excluder) -> Scope:
+def members_of(
+    datasets: Iterable[Dataset], root: str, pruned_by: Callable[[bytes], str | None]
+) -> Scope:
     """Sort the datasets at and below ``root``.
 
     Args:
         datasets: all of them, any order; volumes have no files and are passed over.
         root: the job's root dataset.
-        excludes: the job's patterns.
+        pruned_by: the pattern that excludes a whole directory, None when none does.
     """
     members: list[Member] = []
     excluded: list[str] = []
@@ -83,7 +84,7 @@ def members_of(datasets: Iterable[Dataset], root: str, excludes: Excluder) -> Sc
             continue
         parent = dataset.name.rpartition("/")[0]
         prefix = prefix_of(dataset.name, root)
-        if parent in excluded or (prefix and excludes.prunes_directory(prefix) is not None):
+        if parent in excluded or (prefix and pruned_by(prefix) is not None):
             excluded.append(dataset.name)
         elif dataset.keystatus == "unavailable" or parent in locked:
             locked.append(dataset.name)
