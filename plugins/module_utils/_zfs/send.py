@@ -29,6 +29,7 @@ from ansible_collections.homelab.backup.plugins.module_utils._zfs.sendstream imp
     StreamChanges,
     StreamParser,
 )
+from ansible_collections.homelab.backup.plugins.module_utils._zfs.values import dataset_of
 
 OPTIONS = ("-L", "-e", "-c")
 READ_BYTES = 256 * 1024
@@ -98,7 +99,8 @@ class SendStreams:
         """What changed in a dataset from snapshot ``base`` to ``new``.
 
         Args:
-            base: full name of the older snapshot ("main/a@x").
+            base: full name of the older snapshot ("main/a@x"), or of a bookmark
+                of it ("main/a#x"): the stream needs nothing of the base's content.
             new: full name of the newer one, of the same dataset.
             limits: when to give up.
             from_guid: the guid that ``base`` must have.
@@ -115,9 +117,7 @@ class SendStreams:
         if exceeded is not None:
             return exceeded
         if reading.status != 0 or reading.stderr:
-            raise from_complaint(
-                "read what changed", f"{base} to {new}", reading.complaint(self._zfs)
-            )
+            raise _refused("read what changed", base, new, reading.complaint(self._zfs))
         found = parser.finish()
         for name, expected, guid in (
             (base, from_guid, found.from_guid),
@@ -145,11 +145,23 @@ class SendStreams:
             if line.startswith(b"size") and len(line.split()) == 2
         ]
         if not done.ok or len(sizes) != 1 or not sizes[0].isdigit():
-            raise from_complaint("estimate what changed", f"{base} to {new}", done.complaint)
+            raise _refused("estimate what changed", base, new, done.complaint)
         return int(sizes[0])
 
     def _argv(self, options: Sequence[str], base: str, new: str) -> list[str]:
         return [self._zfs, "send", *options, *OPTIONS, "-i", base, new]
+
+
+def _refused(tried: str, base: str, new: str, said: str) -> SourceError:
+    """The error for what zfs-send(8) said, with what helps against it."""
+    on = f"{base} to {new}"
+    if "not an earlier snapshot" in said:
+        remedy = "the base belongs to another history (rollback, promote): compare everything"
+    elif "key must be loaded" in said:
+        remedy = f"load the key: 'zfs load-key {dataset_of(new)}'"
+    else:
+        return from_complaint(tried, on, said)
+    return SourceError(tried, on=on, found=said, remedy=remedy)
 
 
 class _Reading:

@@ -42,6 +42,8 @@ OBJECT_END = 2**64 - 1
 DIRECTORY_CONTENTS = 20  # dmu_object_type_t in include/sys/dmu.h
 LARGEST_PAYLOAD = 16 << 20  # SPA_MAXBLOCKSIZE in include/sys/spa.h
 SPILL_UNMODIFIED = 1 << 2
+# With -e a spill block that compresses well is sent as WRITE_EMBEDDED of block number -1.
+SPILL_OFFSET = 1 << 63
 
 BEGIN, OBJECT, FREEOBJECTS, WRITE, FREE, END = range(6)
 WRITE_BYREF, SPILL, WRITE_EMBEDDED, OBJECT_RANGE, REDACT = range(6, 11)
@@ -83,8 +85,8 @@ def layout(order: str) -> Layout:
         free=struct.Struct(order + "8x4Q"),
         # object, length, toguid, flags, compressed size
         spill=struct.Struct(order + "8x3QB7xQ"),
-        # object, toguid, stored size
-        embedded=struct.Struct(order + "8xQ16xQ12xI"),
+        # object, offset, toguid, stored size
+        embedded=struct.Struct(order + "8x2Q8xQ12xI"),
         # toguid, behind the stream's fletcher4 checksum
         end=struct.Struct(order + "40xQ"),
     )
@@ -144,9 +146,11 @@ class StreamChanges:
 
         Args:
             number: the object number (``st_ino``).
-            size: the file's size in the newer snapshot.
+            size: the file's size in the newer snapshot. An empty file's only
+                block is a hole of unknown birth, so without it every empty
+                neighbour of a changed file would be suspected.
         """
-        return (
+        return size > 0 and (
             number in self.data or number in self.holes or self.ends.get(number, OBJECT_END) < size
         )
 
@@ -354,8 +358,8 @@ class StreamParser:
             self._data.add(number)
             return number, 0, guid
         if kind == WRITE_EMBEDDED:
-            number, guid, stored = self._layout.embedded.unpack_from(chunk, position)
-            self._data.add(number)
+            number, offset, guid, stored = self._layout.embedded.unpack_from(chunk, position)
+            (self._spill if offset >= SPILL_OFFSET else self._data).add(number)
             return number, (stored + 7) & ~7, guid
         if kind == SPILL:
             number, size, guid, flags, stored = self._layout.spill.unpack_from(chunk, position)

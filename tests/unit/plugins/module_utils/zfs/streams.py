@@ -127,10 +127,11 @@ class StreamWriter:
         ]
         self.record(7, fields, b"S" * (compressed or size))
 
-    def embedded(self, number: int, stored: int) -> None:
+    def embedded(self, number: int, stored: int, offset: int = 0) -> None:
         """WRITE_EMBEDDED of ``stored`` bytes (at most 112)."""
         fields = [
             (8, "Q", number),
+            (16, "Q", offset),
             (24, "Q", 512),
             (32, "Q", self.to_guid),
             (40, "B", 15),

@@ -63,26 +63,28 @@ def every_record(order: str = "<") -> bytes:
     stream.object(135, what=DIRECTORY)
     stream.object(136)
     stream.spill(136, 1024, compressed=517)
-    stream.freeobjects(137, 7)
+    stream.object(137, end=512)
+    stream.embedded(137, 100, offset=2**64 - 1024)
+    stream.freeobjects(138, 6)
     return stream.end()
 
 
 @ORDERS
 def test_each_record_type(order: str) -> None:
     found = parse(every_record(order))
-    ends = {7: 512, 34: 512, 128: 1 << 20, 129: 0, 130: 131072, 131: 131072, 132: 131072}
+    ends = {7: 512, 34: 512, 137: 512, 128: 1 << 20, 129: 0, 130: 131072, 131: 131072, 132: 131072}
     assert found.ends == ends | dict.fromkeys((133, 134, 135, 136), 131072)
     assert found.objects == set(found.ends)
     assert found.data == {34, 128, 133, 134}
     assert found.holes == {128, 132}
-    assert found.spill == {131, 136}, "a spill block that is only repeated is no change"
+    assert found.spill == {131, 136, 137}, "a spill block that is only repeated is no change"
     assert found.directories == {34, 132, 135}
     assert found.changed_directories == {34, 132}
-    assert found.freed == [(1, 6), (35, 93), (137, 7)]
+    assert found.freed == [(1, 6), (35, 93), (138, 6)]
     assert (found.from_guid, found.to_guid) == (FROM_GUID, TO_GUID)
     assert found.to_name == "main/a@new"
     assert found.length == len(every_record(order))
-    assert found.records == 38
+    assert found.records == 41
 
 
 @ORDERS
@@ -104,6 +106,7 @@ def test_pieces_cut_anywhere_give_the_same(cuts: list[int]) -> None:
 def test_content_may_differ() -> None:
     found = parse(every_record())
     assert found.content_may_differ(128, 5)
+    assert not found.content_may_differ(128, 0), "an empty file has no content to differ"
     assert found.content_may_differ(133, 5)
     assert not found.content_may_differ(7, 512)
     assert found.content_may_differ(7, 513), "what is behind the last block can have been cut"
@@ -215,4 +218,4 @@ def test_progress_is_visible_while_reading() -> None:
     stream = every_record()
     parser = StreamParser(NAME)
     parser.feed(stream[:-1])
-    assert (parser.length, parser.records, parser.changed) == (len(stream) - 1, 37, 4)
+    assert (parser.length, parser.records, parser.changed) == (len(stream) - 1, 40, 4)
