@@ -71,8 +71,15 @@ class TargetTree:
                 found=exc.strerror or str(exc),
                 remedy="name a directory whose parent exists and that you may write to",
             ) from exc
+        self.owners = os.geteuid() == 0
+        """Whether files get their own owner; only root can give files away (chown(2))."""
         self._open: OrderedDict[bytes, int] = OrderedDict()
         self._journal = self._open_journal()
+        if self.created:
+            os.write(self._journal, b"\0")
+        self._times: tuple[int, int] | None = None
+        self.made = self._unfinished()
+        """Directories without their own attributes yet, those of a killed restore included."""
 
     def _open_journal(self) -> int:
         try:
@@ -107,11 +114,12 @@ class TargetTree:
         if finished:
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(JOURNAL, dir_fd=self._root)
+            if self._times is not None:
+                os.utime(self._root, ns=self._times)
         for descriptor in (*self._open.values(), self._journal, self._root):
             os.close(descriptor)
 
-    def unfinished(self) -> set[bytes]:
-        """Directories that a killed restore made and did not finish."""
+    def _unfinished(self) -> set[bytes]:
         with os.fdopen(os.dup(self._journal), "rb") as handle:
             handle.seek(0)
             # A path ends with NUL; what a kill cut off has none.
@@ -180,6 +188,7 @@ class TargetTree:
         os.write(self._journal, path + b"\0")
         with self._above(path) as (at, name):
             os.mkdir(name, 0o700, dir_fd=at)
+        self.made.add(path)
         return True
 
     def create(self, path: bytes) -> int:
@@ -270,12 +279,14 @@ class TargetTree:
             what could not be set, in words.
         """
         if not path:
-            return _set_all(self._root, b".", attributes)
+            # The journal still lies in it; its time is set again when that has gone.
+            self._times = (attributes.mtime_ns, attributes.mtime_ns)
+            return _set_all(self._root, b".", attributes, owners=self.owners)
         with self._above(path) as (at, name):
-            return _set_all(at, name, attributes)
+            return _set_all(at, name, attributes, owners=self.owners)
 
 
-def _set_all(at: int, name: bytes, attributes: Attributes) -> list[str]:
+def _set_all(at: int, name: bytes, attributes: Attributes, *, owners: bool) -> list[str]:
     complaints: list[str] = []
     mode = attributes.mode
     xattrs = unpack_xattrs(attributes.xattrs)
@@ -284,7 +295,10 @@ def _set_all(at: int, name: bytes, attributes: Attributes) -> list[str]:
     owned = f"owner {attributes.uid}:{attributes.gid}"
     if attributes.kind == SYMLINK:
         place = b"/proc/self/fd/%d/%s" % (at, name)
-        _try(complaints, owned, lambda: os.chown(name, *owner, dir_fd=at, follow_symlinks=False))
+        if owners:
+            _try(
+                complaints, owned, lambda: os.chown(name, *owner, dir_fd=at, follow_symlinks=False)
+            )
         for key, value in xattrs.items():
             _try(complaints, f"attribute {key!r}", _setter(place, key, value, follow=False))
         _try(complaints, "time", lambda: os.utime(name, ns=times, dir_fd=at, follow_symlinks=False))
@@ -293,7 +307,7 @@ def _set_all(at: int, name: bytes, attributes: Attributes) -> list[str]:
     try:
         # An O_PATH descriptor has no fchmod (open(2)); /proc leads to the same inode.
         inode = b"/proc/self/fd/%d" % descriptor
-        if not _try(complaints, owned, lambda: os.chown(inode, *owner)):
+        if not owners or not _try(complaints, owned, lambda: os.chown(inode, *owner)):
             # With another owner these bits would lend that one's rights.
             mode &= ~SET_ID_BITS
         _try(complaints, f"mode {mode:04o}", lambda: os.chmod(inode, mode))

@@ -484,6 +484,37 @@ def test_what_comes_into_a_moved_directory_is_found_under_its_new_name(
         assert content(index) == content(model.index)
 
 
+def test_a_put_over_a_directory_drops_what_was_beneath(
+    store: SftpClient, layout: Layout, model: IndexModel, tmp_path: Path
+) -> None:
+    root = model.directories()[0]
+    model.add(root, b"dir", "d")
+    model.add(model.directories()[1], b"inner", "f")
+    file = Attributes("f", 0o600, 0, 0, 9, 1, 1)
+    with model.index.transaction():
+        emit(model.index, put_record(b"dir", node_id(1, 999), file, False, bytes(32)))
+    flush(model.index, store, layout)
+    with contextlib.closing(restored(store, layout, tmp_path)) as index:
+        names = [row[0] for row in index.db.execute("SELECT name FROM link ORDER BY name")]
+        assert names == [b"a", b"b", b"c", b"dir"]
+        assert index.db.execute("SELECT count(*) FROM object").fetchone() == (5,)
+
+
+def test_a_put_below_a_dropped_directory_is_named(
+    store: SftpClient, layout: Layout, model: IndexModel, tmp_path: Path
+) -> None:
+    root = model.directories()[0]
+    model.add(root, b"dir", "d")
+    model.add(model.directories()[1], b"inner", "f")
+    file = Attributes("f", 0o600, 0, 0, 9, 1, 1)
+    with model.index.transaction():
+        emit(model.index, drop_record(b"dir"))
+        emit(model.index, put_record(b"dir/new", node_id(1, 999), file, False, bytes(32)))
+    flush(model.index, store, layout)
+    with pytest.raises(DestinationError, match="the directory dir is not there"):
+        restore_index(store, layout, tmp_path / "new.db")
+
+
 def test_names_that_still_wait_are_not_in_the_tree(
     store: SftpClient, layout: Layout, model: IndexModel, tmp_path: Path
 ) -> None:
