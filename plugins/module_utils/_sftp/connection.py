@@ -230,6 +230,8 @@ class Connection:
         """
         if self._failure is not None:
             raise self._failure
+        if not self._pending:
+            raise RuntimeError("nothing is under way that could be waited for")
         self._wait(self.tuning.stall_timeout)
 
     def _wait(self, timeout: float) -> None:

@@ -177,10 +177,12 @@ class TreeReader:
         try:
             while self._frontier or self._open or self._arrived:
                 yield from self._take()
+                # While the caller had the entries, an operation of its own may have
+                # brought in our replies: look at them before waiting for more.
+                self._retire()
                 self._ask()
                 if not self._arrived and self._open:
                     self._connection.pump()
-                    self._retire()
         finally:
             self._abandon()
 

@@ -251,7 +251,7 @@ class Reader:
                         break
                     self._active.append(Read(self._connection, item, self._block, self._finished))
                 self._push()
-                if self._active or not self._connection.room():
+                if not self._finished and (self._active or not self._connection.room()):
                     self._connection.pump()
                 for read in self._active:
                     read.deliver()

@@ -260,8 +260,9 @@ def test_pruned_directories_are_those_that_rclone_does_not_list(
     excludes = compile_patterns(SPECIFIED)
     rule_file = tmp_path / "rules"
     rule_file.write_text(excludes.filter_lines())
-    command = [RCLONE, "--config", "", "lsjson", "-R", "--dirs-only", "--filter-from", rule_file]
-    listed = json.loads(subprocess.run([*command, root], capture_output=True, check=True).stdout)
+    command = [RCLONE, "--config", "", "lsjson", "-R", "--dirs-only"]
+    command += ["--filter-from", str(rule_file), str(root)]
+    listed = json.loads(subprocess.run(command, capture_output=True, check=True).stdout)
     directories = [
         os.path.relpath(os.path.join(base, name), os.fsencode(root))
         for base, names, dummy in os.walk(os.fsencode(root))

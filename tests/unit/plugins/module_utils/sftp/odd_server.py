@@ -8,10 +8,11 @@
 It shares no code with the client. Oddities that the protocol allows: ``shuffle``
 (answers in another order than asked), ``short`` (READ gives half of what was
 asked), ``few`` (READDIR gives three entries at a time), ``bare`` (no
-extensions). Misbehaviour: ``banner`` (text first), ``huge`` (a packet length
-of 1 GiB), ``mute`` (no answer, ever), ``old`` (version 2), ``stranger`` (a
-reply nobody asked for), ``garbage`` (every reply is cut after its id), ``slash``
-(a name with a slash in a listing), ``die=N`` (gone after N requests), ``hang=N``.
+extensions), ``slow`` (50 ms before each answer). Misbehaviour: ``banner`` (text
+first), ``huge`` (a packet length of 1 GiB), ``mute`` (no answer, ever), ``old``
+(version 2), ``stranger`` (a reply nobody asked for), ``garbage`` (every reply is
+cut after its id), ``slash`` (a name with a slash in a listing), ``die=N`` (gone
+after N requests), ``hang=N``.
 """
 
 from __future__ import annotations
@@ -256,10 +257,14 @@ def serve(oddities: dict[str, int]) -> None:
             replies.append((answer, struct.pack(">I", request) + content))
             if "shuffle" in oddities:
                 continue
+        if "slow" in oddities:
+            time.sleep(0.05)
         choose.shuffle(replies)
-        for answer, content in replies:
+        # One answer waits for the next requests, or until there are none.
+        kept = replies[:1] if len(replies) > 1 else []
+        for answer, content in replies[len(kept) :]:
             send(answer, content)
-        replies.clear()
+        replies = kept
 
 
 if __name__ == "__main__":

@@ -186,6 +186,45 @@ def test_operations_inside_another_one(connect: Connect, tmp_path: Path) -> None
     assert len(os.listdir(root)) == 50
 
 
+def test_an_operation_may_bring_in_the_last_replies_of_another(
+    connect: Connect, tmp_path: Path
+) -> None:
+    (tmp_path / "only").write_bytes(b"x")
+    root = os.fsencode(tmp_path)
+    client = connect("slow")
+    listing = client.list_tree(root)
+    assert next(listing).path == b"only"
+    assert len(list(client.stat_many([root] * 3))) == 3
+    assert list(listing) == []
+    reading = client.read_many([ReadItem(root + b"/only", 1)] * 2)
+    assert next(reading).sha256
+    assert len(list(client.stat_many([root] * 5))) == 5
+    assert [outcome.error for outcome in reading] == [None]
+
+
+def test_callbacks_that_move_what_was_uploaded_and_read_it(
+    connect: Connect, tmp_path: Path
+) -> None:
+    items = local_files(tmp_path, [3000] * 15)
+    client = connect("shuffle", "short")
+    digests: list[str | None] = []
+
+    def publish(outcome: UploadOutcome) -> None:
+        final = outcome.item.target + b".final"
+        assert client.rename_many([(outcome.item.target, final)], overwrite=True)[0].ok
+        for read in client.read_many([ReadItem(final, 3000)]):
+            digests.append(read.sha256)
+            assert len(list(client.list_tree(os.path.dirname(final)))) > 0
+
+    client.upload_many(items, publish)
+    assert digests == [hashlib.sha256(content(3000)).hexdigest()] * 15
+    finals = [ReadItem(item.target + b".final", 3000, tag=item.mtime) for item in items]
+    for outcome in client.read_many(finals):
+        [found] = client.stat_many([outcome.item.path])
+        assert found.attributes is not None
+        assert found.attributes.mtime == outcome.item.tag
+
+
 def test_each_item_fails_alone(connect: Connect, tmp_path: Path) -> None:
     root = os.fsencode(tmp_path)
     for name in ("a", "b", "c", "full/x"):
@@ -313,8 +352,8 @@ def test_a_source_that_grows_meanwhile(connect: Connect, tmp_path: Path) -> None
 
 
 def test_a_remote_file_that_differs_is_not_read(connect: Connect, tmp_path: Path) -> None:
-    for name in ("same", "other", "empty"):
-        (tmp_path / name).write_bytes(b"12345")
+    (tmp_path / "same").write_bytes(b"12345")
+    (tmp_path / "other").write_bytes(b"12345")
     (tmp_path / "empty").write_bytes(b"")
     root = os.fsencode(tmp_path) + b"/"
     items = [ReadItem(root + name, 5) for name in (b"same", b"empty", b"gone")]
@@ -420,6 +459,34 @@ def test_a_server_that_dies(connect: Connect, tmp_path: Path) -> None:
     assert len(os.listdir(tmp_path)) == 7
     with pytest.raises(ConnectionLostError):
         client.list_dir(b"/")
+
+
+def test_refusals_before_a_death_are_told(connect: Connect, tmp_path: Path) -> None:
+    """Their cause could not be looked up any more; that they failed is known."""
+    for number in range(3):
+        (tmp_path / str(number)).mkdir()
+    paths = [os.fsencode(tmp_path / str(number)) for number in range(20)]
+    told: list[Outcome] = []
+    with pytest.raises(ConnectionLostError):
+        connect("die=7").mkdir_many(paths, exist_ok=True, on_done=told.append)
+    assert sorted(outcome.path for outcome in told if not outcome.ok) == paths[:3]
+    assert len(told) == 7
+
+
+@pytest.mark.parametrize("count", [20, 50, 90])
+def test_every_item_is_told_or_unknown(count: int, connect: Connect, tmp_path: Path) -> None:
+    """Also when answers come in another order than the requests."""
+    paths = [os.fsencode(tmp_path / str(number)) for number in range(100)]
+    told: list[Outcome] = []
+    client = connect("shuffle", f"die={count}", tuning=Tuning(requests=16, stall_timeout=20))
+    with pytest.raises(ConnectionLostError) as caught:
+        client.mkdir_many(paths, exist_ok=True, on_done=told.append)
+    unknown = [path for dummy, path in caught.value.unknown]
+    asked = [outcome.path for outcome in told] + unknown
+    assert sorted(asked) == sorted(paths[: len(asked)])
+    assert len(asked) == len(set(asked))
+    assert told
+    assert unknown
 
 
 def test_dying_during_uploads_leaks_nothing(connect: Connect, tmp_path: Path) -> None:

@@ -188,16 +188,17 @@ def test_packets_in_any_pieces(packets: list[tuple[int, bytes]], cuts: list[int]
     assert found + feed(buffer, stream) == packets
 
 
-def test_many_of_the_largest_packets() -> None:
-    """The buffer wraps around many times and never runs out of room."""
+@pytest.mark.parametrize("piece", [100_000, 262_143, 262_149, 700_000])
+def test_many_of_the_largest_packets(piece: int) -> None:
+    """The buffer wraps around many times, with a packet begun, and never runs out of room."""
+    packets = [(number, bytes([number]) * (PACKET_LIMIT - 1)) for number in range(30)]
+    stream = b"".join(struct.pack(">IB", len(body) + 1, kind) + body for kind, body in packets)
     buffer = FrameBuffer()
-    for number in range(40):
-        body = bytes([number]) * (PACKET_LIMIT - 1)
-        packet = struct.pack(">IB", PACKET_LIMIT, number) + body
-        found = feed(buffer, packet[:100_000])
-        found += feed(buffer, packet[100_000:])
-        assert found == [(number, body)]
+    found = []
+    for begin in range(0, len(stream), piece):
+        found += feed(buffer, stream[begin : begin + piece])
         assert PACKET_LIMIT + 4 <= len(buffer.room()) <= CAPACITY
+    assert found == packets
 
 
 @pytest.mark.parametrize("length", [0, PACKET_LIMIT + 1, 2**32 - 1])
