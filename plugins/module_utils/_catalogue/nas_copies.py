@@ -7,6 +7,7 @@ from __future__ import annotations
 from typing import Any
 
 from ansible_collections.homelab.backup.plugins.module_utils._catalogue.check_offsite import (
+    copied_pools,
     nas_name,
 )
 from ansible_collections.homelab.backup.plugins.module_utils._catalogue.lookups import (
@@ -14,9 +15,6 @@ from ansible_collections.homelab.backup.plugins.module_utils._catalogue.lookups 
     storage_host,
 )
 from ansible_collections.homelab.backup.plugins.module_utils._catalogue.model import Catalogue
-from ansible_collections.homelab.backup.plugins.module_utils._catalogue.offsite_policy import (
-    offsite_policy,
-)
 
 
 def nas_copies(catalogue: Catalogue, nas: str) -> dict[str, Any]:
@@ -25,36 +23,32 @@ def nas_copies(catalogue: Catalogue, nas: str) -> dict[str, Any]:
     Raises:
         ConfigError: no such NAS.
     """
-    address = entry(catalogue.nas, "nas", nas).address
-    jobs = [
-        job
-        for host in catalogue.storage
-        for job in offsite_policy(catalogue, host)["jobs"]
-        if job["destination"]["host"] == address
+    entry(catalogue.nas, "nas", nas)
+    targets = [
+        pool.offsite
+        for dummy, pool in copied_pools(catalogue)
+        if pool.offsite is not None and nas_name(catalogue, pool) == nas
     ]
-    directories = []
-    for job in jobs:
-        tree = job["destination"]["directory"]
-        control = job["destination"]["control_directory"] or f"{tree}.homelab-backup"
-        directories += [tree, control]
     return {
-        "directories": directories,
-        "free_space_reserve_bytes": max(
-            (job["limits"]["free_space_reserve_bytes"] for job in jobs), default=0
-        ),
+        "directories": [
+            path for target in targets for path in (target.directory, target.control_directory)
+        ],
+        "free_space_reserve_bytes": catalogue.offsite.limits.free_space_reserve if targets else 0,
     }
 
 
-def nas_key_file(catalogue: Catalogue, host: str) -> str:
-    """The controller's file with the key that ``host`` uses; "" when it makes its own.
+def nas_key(catalogue: Catalogue, host: str) -> dict[str, str]:
+    """The reference to the private key that ``host`` uses; {} when it makes its own.
+
+    A host has one key. Where its pools go to several NAS, the first that names one counts.
 
     Raises:
         ConfigError: no such storage host.
     """
     for pool in storage_host(catalogue, host).pools.values():
-        if pool.offsite is None:
-            continue
-        key = entry(catalogue.nas, "nas", nas_name(catalogue, pool)).key
-        if key is not None and key.kind == "file":
-            return key.location
-    return ""
+        key = None
+        if pool.offsite is not None:
+            key = entry(catalogue.nas, "nas", nas_name(catalogue, pool)).key
+        if key is not None:
+            return {key.kind: key.location} | ({"key": key.key} if key.key else {})
+    return {}

@@ -6,10 +6,7 @@
 from __future__ import annotations
 
 import importlib
-import os
 import re
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +16,7 @@ from ansible.errors import AnsibleFilterError
 
 from ansible_collections.homelab.backup.plugins.plugin_utils import _networks
 from tests.unit.plugins.module_utils.catalogue.estate import DELETE, HOST_KEY, changed, estate
+from tests.unit.plugins.module_utils.catalogue.inventories import ansible
 
 ROOT = Path(__file__).resolve().parents[4]
 FILTERS = sorted(path.stem for path in (ROOT / "plugins/filter").glob("*.py"))
@@ -57,7 +55,16 @@ def test_a_catalogue_with_errors_fails_with_all_of_them(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["snapshot_policy", "offsite_policy", "known_hosts", "nfs_networks", "nas_clients"]
+    "name",
+    [
+        "snapshot_policy",
+        "offsite_policy",
+        "known_hosts",
+        "nfs_networks",
+        "nas_clients",
+        "nas_copies",
+        "nas_key",
+    ],
 )
 def test_an_unknown_name_is_an_error_of_the_filter(name: str) -> None:
     with pytest.raises(AnsibleFilterError, match="-> "):
@@ -159,26 +166,6 @@ class TestQuery:
         monkeypatch.setattr(module, "MISSING", ImportError("jmespath"))
         with pytest.raises(AnsibleFilterError, match="pip install jmespath"):
             filtered("catalogue_query", {}, "a")
-
-
-def ansible(program: str, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """Run one of Ansible's programs in the repository."""
-    environment = {
-        **os.environ,
-        "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"),
-        "ANSIBLE_COLLECTIONS_PATH": str(ROOT / ".cache/collections"),
-        "ANSIBLE_NOCOLOR": "1",
-        "LC_ALL": "C.UTF-8",
-    }
-    return subprocess.run(
-        [str(Path(sys.executable).parent / program), *arguments],
-        cwd=ROOT,
-        env=environment,
-        check=False,
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
 
 
 PLAY = """

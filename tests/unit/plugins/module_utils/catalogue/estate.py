@@ -115,7 +115,8 @@ def estate() -> dict[str, Any]:
 def changed(*changes: tuple[str, Any], base: dict[str, Any] | None = None) -> dict[str, Any]:
     """The document with values at dotted paths replaced; numbers are list indexes."""
     document = copy.deepcopy(base) if base is not None else estate()
-    for path, value in changes:
+    for path, given in changes:
+        value = given if given is DELETE else copy.deepcopy(given)
         *way, last = path.split(".")
         target: Any = document
         for part in way:

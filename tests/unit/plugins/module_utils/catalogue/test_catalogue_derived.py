@@ -20,6 +20,10 @@ from ansible_collections.homelab.backup.plugins.module_utils._catalogue.managed_
     managed_datasets,
 )
 from ansible_collections.homelab.backup.plugins.module_utils._catalogue.model import Catalogue
+from ansible_collections.homelab.backup.plugins.module_utils._catalogue.nas_copies import (
+    nas_copies,
+    nas_key,
+)
 from ansible_collections.homelab.backup.plugins.module_utils._catalogue.offsite_policy import (
     known_hosts,
     offsite_policy,
@@ -237,3 +241,41 @@ def test_groups_stay_together_in_the_matrix() -> None:
     assert text.count("**Databases**") == 1
     assert text.count("**Applications**") == 1
     assert "| photos | ✓ | — | ✓ | NFS |" in text
+
+
+def test_what_a_nas_receives_comes_from_all_hosts() -> None:
+    catalogue = parse(
+        changed(
+            *TWO_HOSTS,
+            ("storage.other.pools.tank.offsite", {"directory": "/Backup/tank"}),
+            ("offsite.limits", {"free_space_reserve": "2GiB"}),
+        )
+    )
+    found = nas_copies(catalogue, "synology")
+    assert found["directories"] == [
+        "/Backup/truenas",
+        "/Backup/truenas.homelab-backup",
+        "/Backup/ssd",
+        "/Backup/ssd.homelab-backup",
+        "/Backup/tank",
+        "/Backup/tank.homelab-backup",
+    ]
+    assert found["free_space_reserve_bytes"] == 2 * 1024**3
+
+
+def test_a_nas_without_copies_receives_nothing() -> None:
+    second = {"address": "192.168.1.13", "port": 2222, "user": "b"}
+    catalogue = parse(changed(("nas.second", second), ("offsite.nas", "synology")))
+    assert nas_copies(catalogue, "second") == {"directories": [], "free_space_reserve_bytes": 0}
+
+
+@pytest.mark.parametrize(
+    "reference", [{"vault": "secret/me", "key": "k"}, {"file": "/keys/nas"}, {}]
+)
+def test_the_key_is_given_as_its_reference(reference: dict[str, str]) -> None:
+    catalogue = parse(changed(("nas.synology.key", reference or None)))
+    assert nas_key(catalogue, "truenas") == reference
+
+
+def test_a_host_without_copies_needs_no_key() -> None:
+    assert nas_key(parse(changed(*TWO_HOSTS)), "other") == {}

@@ -231,25 +231,19 @@ def test_each_dataset_finds_its_service(dataset: str, services: list[str]) -> No
 @pytest.mark.parametrize("name", ["homelab", "minimal"])
 def test_inventory_names_are_those_of_the_catalogue(name: str) -> None:
     catalogue = inventories.catalogue(name)
-    groups = inventories.hosts(name)
+    loaded = inventories.shipped(name)
+    groups = loaded["groups"]
     nodes = catalogue.cluster.nodes if catalogue.cluster else {}
     assert groups["storage"] == list(catalogue.storage)
     assert groups["nas"] == list(catalogue.nas)
-    assert groups["k8s_nodes"] == list(nodes)
-    for group, entries in (("storage", catalogue.storage), ("nas", catalogue.nas)):
-        for host in groups[group]:
-            address = inventories.variables(name, host)["ansible_host"]
-            assert address == entries[host].address
-    for node in nodes.values():
-        assert inventories.variables(name, node.name)["ansible_host"] == node.address
+    assert groups.get("k8s_nodes", []) == list(nodes)
+    machines = (*catalogue.storage.values(), *catalogue.nas.values(), *nodes.values())
+    assert loaded["addresses"] == {machine.name: machine.address for machine in machines}
 
 
-def test_the_lab_has_the_specified_addresses_and_excludes(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_lab_has_the_specified_addresses_and_excludes(tmp_path: Path) -> None:
     (tmp_path / "nas_host.pub").write_text(f"{HOST_KEY} lab\n")
-    monkeypatch.setenv("HOMELAB_LAB_KEYS", str(tmp_path))
-    lab = parse(inventories.load_variables("lab", "truenas")["backup_catalogue"])
+    lab = parse(inventories.load("lab", {"HOMELAB_LAB_KEYS": str(tmp_path)})["catalogue"])
     homelab = inventories.catalogue(HOMELAB)
     assert lab.storage["truenas"].address == homelab.storage["truenas"].address
     assert lab.nas["synology"].address == homelab.nas["synology"].address

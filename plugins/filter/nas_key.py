@@ -5,12 +5,12 @@
 from __future__ import annotations
 
 DOCUMENTATION = r"""
-name: nas_key_file
+name: nas_key
 author: homelab.backup contributors
 version_added: 0.1.0
 short_description: Key that a storage host uses for its NAS
 description:
-  - Gives the file on the controller that holds the private key, where the catalogue names one.
+  - Gives the catalogue's reference to the private key, for P(homelab.backup.secret#lookup).
 options:
   _input:
     description: The catalogue, normally C(backup_catalogue).
@@ -23,34 +23,32 @@ options:
 """
 
 EXAMPLES = r"""
-- name: Show it
+- name: Show where it lies
   ansible.builtin.debug:
-    msg: "{{ backup_catalogue | homelab.backup.nas_key_file('truenas') }}"
+    msg: "{{ backup_catalogue | homelab.backup.nas_key('truenas') }}"
 """
 
 RETURN = r"""
 _value:
-  description: The path; empty when the host generates its own key.
-  type: str
+  description: The reference; empty when the host generates its own key.
+  type: dict
 """
 
 from collections.abc import Callable
 from typing import Any
 
-from ansible_collections.homelab.backup.plugins.module_utils._catalogue import (
-    nas_copies as derived,
-)
+from ansible_collections.homelab.backup.plugins.module_utils._catalogue import nas_copies as derived
 from ansible_collections.homelab.backup.plugins.plugin_utils._catalogue import (
     catalogue_of,
     filter_errors,
 )
 
 
-def nas_key_file(document: Any, host: str) -> Any:
+def nas_key(document: Any, host: str) -> dict[str, str]:
     """See DOCUMENTATION."""
     catalogue = catalogue_of(document)
     with filter_errors():
-        return derived.nas_key_file(catalogue, host)
+        return derived.nas_key(catalogue, host)
 
 
 class FilterModule:
@@ -58,4 +56,4 @@ class FilterModule:
 
     def filters(self) -> dict[str, Callable[..., Any]]:
         """The filters by name."""
-        return {"nas_key_file": nas_key_file}
+        return {"nas_key": nas_key}
