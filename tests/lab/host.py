@@ -12,7 +12,7 @@ from .errors import LabError
 from .processes import run
 from .progress import Progress
 
-BUILD_MIB = 7168
+BUILD_MIB = 4096
 """Free space that a build from nothing needs, including what it removes again."""
 START_MIB = 2560
 """Free space that one more running instance may come to need."""
