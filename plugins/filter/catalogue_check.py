@@ -6,7 +6,7 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 name: catalogue_check
-author: homelab.backup contributors
+author: homelab.backup contributors (@homelab-backup)
 version_added: 0.1.0
 short_description: Check the whole catalogue
 description:

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 name: services_by_dataset
-author: homelab.backup contributors
+author: homelab.backup contributors (@homelab-backup)
 version_added: 0.1.0
 short_description: Services whose data lie in a dataset
 description:

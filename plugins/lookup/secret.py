@@ -6,7 +6,7 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 name: secret
-author: homelab.backup contributors
+author: homelab.backup contributors (@homelab-backup)
 version_added: 0.1.0
 short_description: What a reference of the catalogue refers to
 description:

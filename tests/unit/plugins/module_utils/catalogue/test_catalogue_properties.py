@@ -76,7 +76,7 @@ JUNK = st.one_of(
 )
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=250, deadline=None)
 @given(path=st.sampled_from(paths(estate())), junk=JUNK)
 def test_junk_anywhere_gives_a_catalogue_or_errors_with_remedies(path: str, junk: Any) -> None:
     error = error_of(changed((path, junk)))
