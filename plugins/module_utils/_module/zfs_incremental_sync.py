@@ -123,12 +123,30 @@ class _Work:
             "changes": sentences,
             "policy_file": str(self._policy_file),
         }
-        diff = _file_diffs(rewrites, sentences)
+        diff = self._diffs(rewrites, sentences)
         if after is not None and self._options["run"] != "none":
             self._jobs(after, result, diff)
         if self._module._diff:
             result["diff"] = diff
         return result
+
+    def _diffs(self, rewrites: list[Rewrite], sentences: list[str]) -> list[dict[str, str]]:
+        """The policy in sentences, which say all that its JSON would; other files as they are."""
+        diff = []
+        if sentences:
+            diff.append({"prepared": "".join(f"{sentence}\n" for sentence in sentences)})
+        for item in rewrites:
+            if item.path == self._policy_file and sentences:
+                continue
+            diff.append(
+                {
+                    "before_header": str(item.path) if item.before else "(no file)",
+                    "after_header": str(item.path) if item.after else "(no file)",
+                    "before": item.before,
+                    "after": item.after,
+                }
+            )
+        return diff
 
     def _current(self) -> OffsitePolicy | None:
         """The policy on the host; an unreadable one counts as none when a new one is given."""
@@ -253,21 +271,6 @@ class _Work:
             result["msg"] = f"the copy of {job.name!r} is incomplete: " + "; ".join(
                 record.problems[:10]
             )
-
-
-def _file_diffs(rewrites: list[Rewrite], sentences: list[str]) -> list[dict[str, str]]:
-    diff = [
-        {
-            "before_header": str(item.path) if item.before else "(no file)",
-            "after_header": str(item.path) if item.after else "(no file)",
-            "before": item.before,
-            "after": item.after,
-        }
-        for item in rewrites
-    ]
-    if sentences:
-        diff.append({"prepared": "".join(f"{sentence}\n" for sentence in sentences)})
-    return diff
 
 
 def _change(found: OffsitePlan, number: int) -> dict[str, object]:

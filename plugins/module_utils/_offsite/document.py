@@ -45,7 +45,9 @@ def changes(before: OffsitePolicy | None, after: OffsitePolicy | None) -> Iterat
             job = new[name]
             yield (
                 f"job {name!r} is new: {job.root} to {job.destination.host}:"
-                f"{job.destination.directory} at '{job.schedule.incremental}'"
+                f"{job.destination.directory} at '{job.schedule.incremental}', everything compared "
+                f"at '{job.schedule.reconcile}' ({job.schedule.timezone}), without "
+                f"{', '.join(exclude.pattern for exclude in job.excludes) or 'any exclude'}"
             )
         elif name not in new:
             yield f"job {name!r} goes; its copy and its base snapshot stay"
