@@ -50,6 +50,7 @@ RINGS = {
     "_offsite/marker": 1,
     "_offsite/pieces": 3,
     "_offsite/policy": 1,
+    "_offsite/prune": 4,
     "_offsite/replay": 3,
     "_offsite/bases": 4,
     "_offsite/bookkeeping": 4,
