@@ -37,7 +37,7 @@ test-storage: setup  ## Real ZFS and SFTP: pytest tests/integration, molecule sc
 	@$(PY) tests/run.py storage
 
 demo: setup  ## Build the lab, back up, change data, back up again, restore a file
-	@$(PY) -m tests.lab demo
+	@$(PY) -m tests.demo
 
 soak: setup  ## Random histories against the offsite copy until interrupted
 	@$(PY) -m tests.integration.soak
