@@ -225,23 +225,23 @@ def unlinked_while_open(top: Path) -> Generator[None, None, None]:
 
 def numbers_reused(top: Path) -> Generator[None, None, None]:
     """New files get the numbers of old ones, of the same size and with the same mtime."""
-    for number in range(40):
-        put(top / f"old{number}", noise(300_000, f"old{number}"))
+    for number in range(25):
+        put(top / f"old{number}", noise(150_000, f"old{number}"))
         (top / f"olddir{number}").mkdir()
         put(top / f"olddir{number}" / "x", b"x")
     yield
-    for number in range(40):
+    for number in range(25):
         (top / f"old{number}").unlink()
         shutil.rmtree(top / f"olddir{number}")
     yield
-    for number in range(40):
+    for number in range(25):
         put(top / f"sparse{number}", b"")
-        os.truncate(top / f"sparse{number}", 300_000)
-        put(top / f"written{number}", noise(300_000, f"new{number}"))
+        os.truncate(top / f"sparse{number}", 150_000)
+        put(top / f"written{number}", noise(150_000, f"new{number}"))
         (top / f"dir{number}").mkdir()
         put(top / f"tail{number}", b"")
-        os.truncate(top / f"tail{number}", 300_000)
-        patch(top / f"tail{number}", 299_999, b"X")
+        os.truncate(top / f"tail{number}", 150_000)
+        patch(top / f"tail{number}", 149_999, b"X")
         os.utime(top / f"sparse{number}", (1_700_000_000, 1_700_000_000))
 
 

@@ -36,6 +36,8 @@ def read_content(path: bytes, info: os.stat_result) -> bytes:
     if not stat.S_ISREG(info.st_mode):
         return b""
     digest = hashlib.sha256(b"%d" % info.st_size)
+    if not info.st_size:
+        return digest.digest()
     with open(path, "rb") as handle:
         position = 0
         while position < info.st_size:

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from ansible_collections.homelab.backup.plugins.module_utils._core.errors import SourceError
 from ansible_collections.homelab.backup.plugins.module_utils._zfs.sendstream import (
+    Objects,
     StreamChanges,
     StreamParser,
 )
@@ -73,8 +74,10 @@ def every_record(order: str = "<") -> bytes:
 def test_each_record_type(order: str) -> None:
     found = parse(every_record(order))
     ends = {7: 512, 34: 512, 137: 512, 128: 1 << 20, 129: 0, 130: 131072, 131: 131072, 132: 131072}
-    assert found.ends == ends | dict.fromkeys((133, 134, 135, 136), 131072)
-    assert found.objects == set(found.ends)
+    ends |= dict.fromkeys((133, 134, 135, 136), 131072)
+    assert {number: found.objects.end(number) for number in found.objects} == ends
+    assert found.objects == ends.keys()
+    assert len(found.objects) == len(ends)
     assert found.data == {34, 128, 133, 134}
     assert found.holes == {128, 132}
     assert found.spill == {131, 136, 137}, "a spill block that is only repeated is no change"
@@ -120,17 +123,22 @@ def test_an_empty_increment() -> None:
     stream = StreamWriter()
     stream.begin()
     found = parse(stream.end())
-    assert (found.ends, found.data, found.freed, found.records) == ({}, set(), [], 2)
+    assert (found.objects, found.data, found.freed, found.records) == (set(), set(), [], 2)
 
 
-def test_sizes_of_equal_files_are_shared() -> None:
-    """Flat memory: a million files that end at the same offset share one number."""
-    stream = StreamWriter()
-    stream.begin()
-    for number in range(300, 400):
-        stream.object(number, end=16 << 20)
-    found = parse(stream.end())
-    assert len({id(end) for end in found.ends.values()}) == 1
+@given(numbers=st.sets(st.integers(1, 2**48)), asked=st.integers(0, 2**48))
+def test_objects_are_a_set_of_numbers(numbers: set[int], asked: int) -> None:
+    found = Objects()
+    for number in sorted(numbers):
+        found.add(number, number * 2)
+    assert found == numbers
+    assert list(found) == sorted(numbers)
+    assert found | {asked} == numbers | {asked}
+    assert numbers - found == set()
+    for number in (asked, *numbers):
+        assert (number in found) == (number in numbers)
+        assert found.end(number) == (number * 2 if number in numbers else None)
+    assert "1" not in found
 
 
 @given(cut=st.integers(0, len(every_record()) - 1), size=st.sampled_from([1, 500, 1 << 20]))
@@ -172,6 +180,10 @@ def broken(change: str) -> bytes:
             stream.record(11, [(8, "Q", 5), (16, "Q", stream.to_guid)])
         case "order":
             stream.write(6, 0, 512)
+        case "again":
+            stream.object(5)
+        case "back":
+            stream.object(4)
         case "payload":
             stream.write(5, 0, 512, compressed=1 << 40)
     stream.object(7)
@@ -188,6 +200,8 @@ def broken(change: str) -> bytes:
         ("guid", "a record of type 1 does not fit"),
         ("kind", "a record of type 11 does not fit"),
         ("order", "a record of type 3 does not fit"),
+        ("again", "a record of type 1 does not fit"),
+        ("back", "a record of type 1 does not fit"),
         ("payload", "a record of 1099511627776 bytes"),
     ],
 )
