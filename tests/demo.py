@@ -47,11 +47,11 @@ ln -s 2025/best.mov favourite
 SECOND = r"""
 set -e
 cd /mnt/main/photos
-mv 2025/summer 2025/croatia                      # a directory renamed: 'zfs diff' names it, not its files
+mv 2025/summer 2025/croatia         # a directory renamed: 'zfs diff' doesn't name its files
 mkdir 2025/summer; echo new > 2025/summer/1.jpg  # and a new one under its old name
 rm 2025/croatia/7.jpg
 ln 2025/croatia/8.jpg 2025/link.jpg; rm 2025/link.jpg
-printf 'PHOTO 8' | dd of=2025/croatia/8.jpg conv=notrunc status=none   # zfs diff says nothing of this one
+printf 'PHOTO 8' | dd of=2025/croatia/8.jpg conv=notrunc status=none   # 'zfs diff': nothing
 cd /mnt/main/documents
 touch -r will.txt /tmp/t; sed -i s/third/FINAL/ will.txt; touch -r /tmp/t will.txt
 chown 1000:100 will.txt; chmod 640 will.txt      # same size, same time, other content
