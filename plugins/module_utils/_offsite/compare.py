@@ -107,6 +107,19 @@ class View:
     touched: Touched | None = None
 
 
+# The touched nodes, and their names in the index.
+ROUTES = """
+CREATE TEMP TABLE IF NOT EXISTS touched(id INTEGER PRIMARY KEY);
+CREATE TEMP TABLE IF NOT EXISTS target(
+  parent INTEGER NOT NULL, name BLOB NOT NULL, id INTEGER NOT NULL,
+  PRIMARY KEY(parent, name)) WITHOUT ROWID;
+DELETE FROM temp.touched;
+DELETE FROM temp.target;
+"""
+TARGETS = """
+SELECT target.name, target.id, object.kind, object.size, mtime_ns, ctime_ns, mode, uid, gid, racy
+FROM temp.target LEFT JOIN object ON object.id = target.id WHERE target.parent = ?"""
+
 # name, id, kind, size, mtime_ns, ctime_ns, mode, uid, gid, racy
 Known = tuple[Any, ...]
 
@@ -167,7 +180,7 @@ class Comparison:
         self._excludes = excludes
         self._pending = self._pending_numbers()
         self._steps: defaultdict[int, dict[int, bytes]] = defaultdict(dict)
-        self._targets: defaultdict[int, list[tuple[bytes, int]]] = defaultdict(list)
+        self._holders: set[int] = set()
         self._listed = view.touched.changed_directories if view.touched is not None else set()
         self._came: list[tuple[object, ...]] = []
         self._gone: list[tuple[object, ...]] = []
@@ -212,20 +225,25 @@ class Comparison:
         return {row[0] & OBJECT_MASK for row in rows if row[0] >> 48 == self._view.dataset}
 
     def _route(self, touched: Touched, root: int) -> None:
-        """From the root, the ways to every touched node that the index knows."""
-        self._db.execute("CREATE TEMP TABLE IF NOT EXISTS touched(id INTEGER PRIMARY KEY)")
-        self._db.execute("DELETE FROM temp.touched")
-        numbers = touched.objects | self._pending
-        self._db.executemany(
-            "INSERT OR IGNORE INTO temp.touched VALUES (?)",
-            ((self._node(number),) for number in numbers),
+        """From the root, the ways to every touched node that the index knows.
+
+        With each changed file a stream names up to 31 neighbours, so these may be
+        as many as the dataset has: they stay in the database.
+        """
+        self._db.executescript(ROUTES)
+        for numbers in (touched.objects, self._pending):
+            self._db.executemany(
+                "INSERT OR IGNORE INTO temp.touched VALUES (?)",
+                ((self._node(number),) for number in numbers),
+            )
+        self._db.execute(
+            """
+            INSERT INTO temp.target
+            SELECT link.parent, link.name, link.id FROM temp.touched JOIN link USING (id)"""
         )
-        rows = self._db.execute(
-            "SELECT link.parent, link.name, link.id FROM temp.touched JOIN link USING (id)"
-        )
-        for parent, name, node in rows:
-            self._targets[parent].append((name, node))
-        for directory in list(self._targets):
+        rows = self._db.execute("SELECT DISTINCT parent FROM temp.target")
+        self._holders = {row[0] for row in rows}
+        for directory in self._holders:
             node = directory
             while node != root:
                 row = self._db.execute(
@@ -296,7 +314,7 @@ class Comparison:
             or number in self._pending
         )
         if not look and row is not None and mode is Mode.TOUCHED:
-            if row[2] == DIRECTORY and (node in self._targets or node in self._steps):
+            if row[2] == DIRECTORY and (node in self._holders or node in self._steps):
                 return node, path, Mode.TOUCHED
             return None
         found = self._tree.lstat(path) if look else None
@@ -364,8 +382,10 @@ class Comparison:
     def _pass_through(self, node: int, path: bytes) -> list[tuple[int, bytes, Mode]]:
         """An unchanged directory: only the touched nodes in it, and the ways further down."""
         below = {child: join(path, name) for child, name in self._steps.get(node, {}).items()}
-        for name, child in self._targets.get(node, ()):
-            here = join(path, name)
+        rows = self._db.execute(TARGETS, (node,)) if node in self._holders else ()
+        for row in rows:
+            child = row[1]
+            here = join(path, row[0])
             found = self._tree.lstat(here)
             if self._node(found.st_ino) != child:
                 raise SourceError(
@@ -374,9 +394,10 @@ class Comparison:
                     found="it is another object than in the index, in a directory without changes",
                     remedy="the dataset is compared by a walk instead",
                 )
-            self._examine(child, here, found, self._object(child))
+            self._examine(child, here, found, row)
             if stat.S_ISDIR(found.st_mode):
                 below[child] = here
+        self._flush(4096)
         return [(child, here, Mode.TOUCHED) for child, here in below.items()]
 
     def _object(self, node: int) -> Known | None:
