@@ -368,8 +368,30 @@ class Sending:
         if small:
             self._store.upload_many(map(self._item, small), done)
         if big:
+            already = len(ready)
             self._bulk.upload_many(map(self._item, big), done)
+            ready[already:] = self._finish_big(ready[already:])
         return ready
+
+    def _finish_big(self, ready: list[Ready]) -> list[Ready]:
+        """Set the times of big files, which not every program does, and ask for their sizes."""
+        times = [
+            (item.waiting, RemoteAttributes(mtime=storable_mtime(item.attributes.mtime_ns / 1e9)))
+            for item in ready
+        ]
+        for item, outcome in zip(ready, self._store.setstat_many(times), strict=True):
+            if outcome.error is not None:
+                self._problem(item.name.path, outcome.error)
+        whole = []
+        stats = self._store.stat_many(item.waiting for item in ready)
+        for item, found in zip(ready, stats, strict=True):
+            size = None if found.attributes is None else found.attributes.size
+            if size == item.attributes.size:
+                whole.append(item)
+            else:
+                why = f"{size} of {item.attributes.size} bytes arrived; the next run sends it again"
+                self.sent.problems.append((item.name.path, why))
+        return whole
 
     def _item(self, file: tuple[Attributes, Name]) -> UploadItem:
         attributes, name = file
