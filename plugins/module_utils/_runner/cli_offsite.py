@@ -47,6 +47,7 @@ from ansible_collections.homelab.backup.plugins.module_utils._offsite.run import
     Options,
 )
 from ansible_collections.homelab.backup.plugins.module_utils._offsite.timer import due
+from ansible_collections.homelab.backup.plugins.module_utils._runner import cli_offsite_files
 from ansible_collections.homelab.backup.plugins.module_utils._runner.registration import (
     Subparsers,
     runs,
@@ -87,6 +88,7 @@ def register(subparsers: Subparsers) -> None:
     _common(status_parser)
     status_parser.add_argument("--json", action="store_true", help="the records as JSON")
     runs(status_parser, status_command)
+    cli_offsite_files.register(commands)
 
 
 def _common(parser: argparse.ArgumentParser) -> None:
