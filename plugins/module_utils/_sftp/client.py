@@ -8,7 +8,6 @@ import dataclasses
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from types import TracebackType
 
-from ansible_collections.homelab.backup.plugins.module_utils._core.errors import DestinationError
 from ansible_collections.homelab.backup.plugins.module_utils._sftp.batch import (
     stream,
 )
@@ -160,24 +159,13 @@ class SftpClient:
         overwrite: bool,
         on_done: OnDone | None = None,
     ) -> list[Outcome]:
-        """See RemoteStore.
-
-        Raises:
-            RemoteError: ``overwrite`` where the server has no posix-rename@openssh.com.
-        """
-        if overwrite:
-            self._need(Extension.POSIX_RENAME)
+        """See RemoteStore; ``overwrite`` needs posix-rename@openssh.com."""
         return self._changes.run((self._rename(old, new, overwrite) for old, new in pairs), on_done)
 
     def hardlink_many(
         self, pairs: Iterable[tuple[bytes, bytes]], *, on_done: OnDone | None = None
     ) -> list[Outcome]:
-        """See RemoteStore.
-
-        Raises:
-            RemoteError: the server has no hardlink@openssh.com.
-        """
-        self._need(Extension.HARDLINK)
+        """See RemoteStore; needs hardlink@openssh.com."""
         requests = (
             Request(
                 Packet.EXTENDED,
@@ -274,7 +262,6 @@ class SftpClient:
 
     def write_file(self, path: bytes, content: bytes, mode: int = 0o600) -> None:
         """See RemoteStore."""
-        self._need(Extension.POSIX_RENAME)
         staging = staging_name(path)
         write_new(self._connection, staging, content, mode, self._explainer)
         [renamed] = self.rename_many([(staging, path)], overwrite=True)
@@ -282,15 +269,6 @@ class SftpClient:
             raise renamed.error
 
     # --- how ----------------------------------------------------------------------------
-
-    def _need(self, extension: Extension) -> None:
-        if extension not in self._connection.extensions:
-            raise DestinationError(
-                "use the server",
-                on=self._connection.where,
-                found=f"it does not offer {extension.decode('ascii')}",
-                remedy="use OpenSSH's SFTP server (Synology's DSM has it)",
-            )
 
     def _rename(self, old: bytes, new: bytes, overwrite: bool) -> Request:
         if overwrite:

@@ -11,6 +11,8 @@ Rules that hold for every method:
   (ConnectionLostError names what was in flight).
 - Iterables are read as room comes free, so they may be longer than memory and
   may stop early (a byte or time budget is the caller's generator).
+- What the server can't do at all (links, overwriting renames) is an item error
+  with Reason.UNSUPPORTED.
 - Nothing is ever removed but by ``remove_many`` and ``rmdir_many``.
 """
 

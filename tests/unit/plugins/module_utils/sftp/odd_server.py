@@ -193,6 +193,8 @@ class Server:
         return 104, reply
 
     def extended(self, name: bytes, body: Body) -> tuple[int, bytes]:
+        if "bare" in self.oddities:
+            return status(8)
         if name.startswith(b"posix-rename"):
             os.rename(body.text(), body.text())
         elif name.startswith(b"hardlink"):

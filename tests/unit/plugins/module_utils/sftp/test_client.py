@@ -16,7 +16,6 @@ from pathlib import Path
 import pytest
 
 from ansible_collections.homelab.backup.plugins.module_utils._core.errors import (
-    DestinationError,
     SourceError,
     TransportError,
 )
@@ -277,14 +276,17 @@ def test_overwriting_rename_and_hard_link(connect: Connect, tmp_path: Path) -> N
 
 def test_what_a_bare_server_lacks_is_said(connect: Connect, tmp_path: Path) -> None:
     client = connect("bare")
-    assert client.statvfs(os.fsencode(tmp_path)) is None
-    for call in (
-        lambda: client.rename_many([], overwrite=True),
-        lambda: client.hardlink_many([]),
-        lambda: client.write_file(os.fsencode(tmp_path / "x"), b""),
+    path = os.fsencode(tmp_path / "x")
+    assert client.statvfs(path) is None
+    for outcomes in (
+        client.rename_many([(path, path + b"y")] * 2, overwrite=True),
+        client.hardlink_many([(path, path + b"y")] * 2),
     ):
-        with pytest.raises(DestinationError, match=r"does not offer .*@openssh\.com"):
-            call()
+        assert [reason(outcome) for outcome in outcomes] == [Reason.UNSUPPORTED] * 2
+        assert "internal-sftp" in str(outcomes[0].error)
+    with pytest.raises(RemoteError) as caught:
+        client.write_file(path, b"")
+    assert caught.value.reason is Reason.UNSUPPORTED
 
 
 def test_stat_in_order_with_what_is_missing(connect: Connect, tmp_path: Path) -> None:
