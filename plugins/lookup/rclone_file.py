@@ -6,7 +6,8 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 name: rclone_file
-author: homelab.backup contributors
+author:
+  - homelab.backup contributors (@homelab-backup)
 version_added: 0.1.0
 short_description: The controller's rclone
 description:

@@ -6,7 +6,8 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 name: runner_file
-author: homelab.backup contributors
+author:
+  - homelab.backup contributors (@homelab-backup)
 version_added: 0.1.0
 short_description: The backup runner as a file on the controller
 description:

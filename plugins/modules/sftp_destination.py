@@ -7,7 +7,8 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: sftp_destination
-author: homelab.backup contributors
+author:
+  - homelab.backup contributors (@homelab-backup)
 version_added: 0.1.0
 short_description: Prepare directories on an SFTP server for offsite copies
 description:
@@ -33,6 +34,9 @@ options:
   key_file:
     description: That user's private key, a file on the controller.
     type: path
+  key:
+    description: That user's private key itself, in OpenSSH's format and without a passphrase.
+    type: str
   password:
     description: That user's password, for a NAS that has no key yet.
     type: str

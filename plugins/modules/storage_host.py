@@ -7,7 +7,8 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: storage_host
-author: homelab.backup contributors
+author:
+  - homelab.backup contributors (@homelab-backup)
 version_added: 0.1.0
 short_description: Prepare a storage host for the backup runner
 description:

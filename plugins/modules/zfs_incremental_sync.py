@@ -7,7 +7,8 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: zfs_incremental_sync
-author: homelab.backup contributors
+author:
+  - homelab.backup contributors (@homelab-backup)
 version_added: 0.1.0
 short_description: Keep a copy of ZFS pools on an SFTP server equal to a snapshot
 description:

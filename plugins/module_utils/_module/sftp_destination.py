@@ -7,6 +7,7 @@ from __future__ import annotations
 import posixpath
 import socket
 import stat
+import tempfile
 import traceback
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -35,6 +36,7 @@ ARGUMENTS: dict[str, Any] = {
     "port": {"type": "int", "default": 22},
     "user": {"type": "str", "required": True},
     "key_file": {"type": "path"},
+    "key": {"type": "str", "no_log": True},
     "password": {"type": "str", "no_log": True},
     "host_keys": {"type": "list", "elements": "str", "required": True},
     "directories": {"type": "list", "elements": "str", "required": True},
@@ -68,7 +70,8 @@ def run_module() -> NoReturn:
     module = AnsibleModule(
         argument_spec=ARGUMENTS,
         supports_check_mode=True,
-        mutually_exclusive=[("key_file", "password")],
+        mutually_exclusive=[("key_file", "key", "password")],
+        required_one_of=[("key_file", "key", "password")],
     )
     if not HAS_PARAMIKO:
         module.fail_json(msg=missing_required_lib("paramiko"), exception=PARAMIKO_ERROR)
@@ -145,6 +148,17 @@ class _Nas:
 
     def _log_in(self) -> None:
         options = self._options
+        if not options["host_keys"]:
+            raise TransportError(
+                "trust the NAS",
+                on=self._where,
+                found="no host key of it is pinned",
+                remedy=(
+                    f"put what 'ssh-keyscan -t ed25519 -p {options['port']} {options['host']}' "
+                    "prints behind the address under host_keys of this NAS in the catalogue, "
+                    "after comparing it with the NAS' own"
+                ),
+            )
         pinned = [tuple(line.split()[:2]) for line in options["host_keys"]]
         kinds = {kind for kind, dummy in pinned}
         security = self._transport.get_security_options()
@@ -165,15 +179,32 @@ class _Nas:
                     "of this NAS in the catalogue, if not, something stands in between"
                 ),
             )
-        if options["key_file"]:
-            key = paramiko.PKey.from_path(options["key_file"])
-            self._transport.auth_publickey(options["user"], key)
+        if options["key_file"] or options["key"]:
+            self._transport.auth_publickey(options["user"], self._private_key())
         else:
             self._transport.auth_password(options["user"], options["password"] or "")
         client = paramiko.SFTPClient.from_transport(self._transport)
         if client is None:
             raise paramiko.SSHException("the server opened no SFTP channel")
         self._sftp = client
+
+    def _private_key(self) -> paramiko.PKey:
+        options = self._options
+        try:
+            if options["key_file"]:
+                return paramiko.PKey.from_path(options["key_file"])
+            # paramiko finds out a key's type from a file only.
+            with tempfile.NamedTemporaryFile("w", encoding="ascii") as handle:
+                handle.write(options["key"].strip() + "\n")
+                handle.flush()
+                return paramiko.PKey.from_path(handle.name)
+        except (OSError, ValueError, paramiko.SSHException) as error:
+            raise TransportError(
+                "read the private key",
+                on=options["key_file"] or "option 'key'",
+                found=f"{type(error).__name__}: {error}",
+                remedy="give an OpenSSH private key without a passphrase",
+            ) from error
 
     def __exit__(self, *dummy: object) -> None:
         self._transport.close()
