@@ -90,7 +90,11 @@ class HostPorts:
                 raise
             return store, {"big_files": "sftp", "because": str(error)}
         bulk = RcloneBulk(
-            ssh_target(job), settings.rclone, parallel=settings.transfers, inherit=[self._lock]
+            ssh_target(job),
+            settings.rclone,
+            store=store,
+            parallel=settings.transfers,
+            inherit=[self._lock],
         )
         return bulk, {"big_files": "rclone", "rclone": str(version)}
 
