@@ -27,8 +27,10 @@ from ansible_collections.homelab.backup.plugins.module_utils._offsite.pieces imp
     RenameRecord,
 )
 
-# No node has this id, so what waits below it is outside the tree.
+# No node has these ids. What waits below the first is outside the tree; the
+# second stands for the tree's root until a record says which node that is.
 WAITING = -1
+UNNAMED_ROOT = -2
 MOST_KNOWN = 50_000
 
 
@@ -42,7 +44,7 @@ class Replay:
     def __init__(self, index: Index) -> None:
         self._index = index
         self._db = index.db
-        self._root = int(index.get("root") or 0)
+        self._root = int(index.get("root") or UNNAMED_ROOT)
         self._known: dict[bytes, int] = {}
 
     def apply(self, record: Record) -> None:
@@ -60,7 +62,7 @@ class Replay:
                 case RenameRecord(old, new):
                     self._rename(old, new)
                 case DropRecord(path):
-                    self._remove(*self._place(path))
+                    self._drop(path)
                 case DatasetRecord():
                     self._dataset(record)
         except (sqlite3.IntegrityError, OverflowError) as exc:
@@ -73,6 +75,7 @@ class Replay:
         between, a name still holds older content than another one of the same node.
         """
         self._forget_unreachable()
+        self._forget_datasets()
         self._db.execute(
             """
             UPDATE link SET version = NULL WHERE sha256 IS NOT NULL AND EXISTS (
@@ -84,6 +87,15 @@ class Replay:
             DELETE FROM object WHERE id != ?
               AND NOT EXISTS (SELECT 1 FROM link WHERE link.id = object.id)
               AND id NOT IN (SELECT root FROM dataset WHERE root IS NOT NULL)""",
+            (self._root,),
+        )
+
+    def _forget_datasets(self) -> None:
+        """Datasets that are no longer in the tree."""
+        self._db.execute(
+            """
+            DELETE FROM dataset WHERE root IS NOT NULL AND root != ?
+              AND NOT EXISTS (SELECT 1 FROM link WHERE link.id = dataset.root)""",
             (self._root,),
         )
 
@@ -111,8 +123,8 @@ class Replay:
         else:
             parent, name = self._place(record.path)
             known = self._named(parent, name)
-            if known not in (None, node):
-                self._remove(parent, name)
+            if known is not None and known != node:
+                self._remove(parent, name, known)
             if attributes.kind == DIRECTORY and known != node:
                 # A directory has one name only.
                 self._db.execute("DELETE FROM link WHERE id = ?", (node,))
@@ -126,8 +138,8 @@ class Replay:
     def _put_root(self, node: int, attributes: Attributes) -> None:
         if attributes.kind != DIRECTORY:
             raise ValueError("the root of the tree is no directory")
-        if self._root and self._root != node:
-            # The source's root dataset was made anew; the tree offsite is the same.
+        if self._root != node:
+            # Directories may be recorded before the root above them is.
             self._db.execute("UPDATE link SET parent = ? WHERE parent = ?", (node, self._root))
             self._known.clear()
         self._root = node
@@ -147,8 +159,9 @@ class Replay:
         parent, name = self._place(new)
         if (parent, name) == (old_parent, old_name):
             return
-        if self._named(parent, name) is not None:
-            self._remove(parent, name)
+        replaced = self._named(parent, name)
+        if replaced is not None:
+            self._remove(parent, name, replaced)
         self._db.execute(
             "UPDATE link SET parent = ?, name = ? WHERE parent = ? AND name = ?",
             (parent, name, old_parent, old_name),
@@ -156,10 +169,14 @@ class Replay:
         if self._index.is_directory(node):
             self._known.clear()
 
-    def _remove(self, parent: int, name: bytes) -> None:
+    def _drop(self, path: Place) -> None:
+        """Names that never got so far as to be put are dropped, too: that is no contradiction."""
+        parent, name = self._place(path)
         node = self._named(parent, name)
-        if node is None:
-            raise ValueError(f"{printable(name)} is dropped but not there")
+        if node is not None:
+            self._remove(parent, name, node)
+
+    def _remove(self, parent: int, name: bytes, node: int) -> None:
         self._db.execute("DELETE FROM link WHERE parent = ? AND name = ?", (parent, name))
         if self._index.is_directory(node):
             self._index.drop_subtree(node)
@@ -201,8 +218,6 @@ class Replay:
         return self._directory(above), name
 
     def _directory(self, path: bytes) -> int:
-        if not self._root:
-            raise ValueError("no record has named the root of the tree yet")
         known = path
         while known and known not in self._known:
             known = known.rpartition(b"/")[0]

@@ -269,12 +269,14 @@ class IndexModel:
 def content(index: Index) -> dict[str, Any]:
     """Everything of an index that its copy has to bring back, in a fixed order.
 
-    Left out: when content was last read back, base snapshots, and the bookkeeping
-    of the copy itself.
+    Left out: when content was last read back, base snapshots, datasets that are no
+    longer in the tree, and the bookkeeping of the copy itself.
     """
     tables = {
         "root": "SELECT value FROM meta WHERE key = 'root'",
-        "dataset": "SELECT id, guid, name, root FROM dataset ORDER BY id",
+        "dataset": """
+            SELECT id, guid, name, root FROM dataset
+            WHERE id = 1 OR root IN (SELECT id FROM link) ORDER BY id""",
         "object": "SELECT * FROM object ORDER BY id",
         "link": """
             SELECT parent, name, id, sha256, size, version, read_at IS NULL FROM link

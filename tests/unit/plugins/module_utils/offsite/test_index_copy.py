@@ -378,10 +378,6 @@ def test_a_damaged_piece_is_named(
         (encode_piece("other.0", 2, []), "piece 2 of generation 'other.0'"),
         (encode_piece("20261123T060000Z-00aa.0", 1, []), "header says piece 1"),
         (
-            encode_piece("20261123T060000Z-00aa.0", 2, [drop_record(b"no")]),
-            "record 1: no is dropped but not there",
-        ),
-        (
             encode_piece("20261123T060000Z-00aa.0", 2, [rename_record(3, b"b/c")]),
             "record 1: waiting place 3 is renamed but not there",
         ),
@@ -513,6 +509,30 @@ def test_a_put_below_a_dropped_directory_is_named(
     flush(model.index, store, layout)
     with pytest.raises(DestinationError, match="the directory dir is not there"):
         restore_index(store, layout, tmp_path / "new.db")
+
+
+def test_directories_may_come_before_the_root_above_them(
+    store: SftpClient, layout: Layout, tmp_path: Path
+) -> None:
+    """The first run makes directories before it records attributes."""
+    index = Index(tmp_path / "index.db")
+    directory = Attributes("d", 0o755, 0, 0, 0, 1, 1)
+    with index.transaction():
+        emit(index, put_record(b"a", node_id(1, 7), directory, False))
+        emit(index, put_record(b"a/b", node_id(1, 8), directory, False))
+        emit(index, drop_record(b"a/never"))
+        emit(index, drop_record(b"never"))
+        emit(index, put_record(b"", node_id(1, 34), directory, False))
+        emit(index, put_record(b"a/b/c", node_id(1, 9), directory, False))
+    flush(index, store, layout)
+    index.close()
+    with contextlib.closing(restored(store, layout, tmp_path)) as again:
+        assert again.get("root") == str(node_id(1, 34))
+        assert again.db.execute("SELECT parent, id FROM link ORDER BY id").fetchall() == [
+            (node_id(1, 34), node_id(1, 7)),
+            (node_id(1, 7), node_id(1, 8)),
+            (node_id(1, 8), node_id(1, 9)),
+        ]
 
 
 def test_names_that_still_wait_are_not_in_the_tree(
