@@ -202,7 +202,7 @@ class Comparison:
                 node, path, mode = stack.pop()
                 stack.extend(self._directory(node, path, mode, is_root=node == root))
             self._flush(0)
-        except FileNotFoundError as exc:
+        except (FileNotFoundError, NotADirectoryError) as exc:
             self._db.execute("ROLLBACK")
             raise SourceError(
                 "compare the snapshot with the index",
@@ -323,6 +323,8 @@ class Comparison:
             if row is not None:
                 self._gone.append((parent, name, row[1], row[2] or FILE))
             return None
+        # An object number that was freed can be given to another kind of thing.
+        same = same and (row is None or (row[2] or FILE) == kind)
         moved_here = False
         if not same:
             if row is not None:
