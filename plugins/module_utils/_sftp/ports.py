@@ -89,7 +89,7 @@ class RemoteStore(BulkUpload, Protocol):
                 without it, the first one is raised. ``root`` itself is always raised.
 
         Entries whose absolute path is longer than LISTED_PATH_LIMIT do not
-        appear (a limit of OpenSSH's server): ask for them with stat_many.
+        appear, and can't be asked for either (a limit of OpenSSH's server).
         """
 
     def rename_many(

@@ -15,13 +15,11 @@ from ansible_collections.homelab.backup.plugins.module_utils._core.errors import
 MTIME_LIMIT = 0xFFFFFFFF
 """SFTP version 3 has unsigned 32-bit seconds (draft-ietf-secsh-filexfer-02, section 5)."""
 
-LISTED_PATH_LIMIT = 1023
-"""Longest absolute path, in bytes, that OpenSSH's server lists.
+LISTED_PATH_LIMIT = 4095
+"""Longest absolute path, in bytes, that OpenSSH's server takes and lists (PATH_MAX less one).
 
-Its ``process_readdir`` (sftp-server.c) builds each entry's path in a buffer of
-1024 bytes and leaves out, without a word, what then can't be found. Other
-operations take paths up to the system's PATH_MAX, so such an entry exists and
-answers ``stat`` although no listing names it.
+Longer ones are refused with Reason.NAME. An entry that got there by a rename of
+one of its directories is left out of listings without a word.
 """
 
 
