@@ -42,6 +42,16 @@ from ansible_collections.homelab.backup.plugins.module_utils._offsite.structure 
 # that resumes finds out and puts it right.
 UNKNOWN_DIRECTORY = Attributes(DIRECTORY, 0o755, 0, 0, 0, 0, 0)
 
+# The rows of moved names while their old places are cleared.
+ARRIVING = """
+CREATE TEMP TABLE IF NOT EXISTS arriving(
+  parent INTEGER, name BLOB, id INTEGER, sha256 BLOB, size INTEGER, version INTEGER,
+  read_at INTEGER)"""
+# Waiting places in the order in which the records number them.
+STAGE = """
+CREATE TEMP TABLE IF NOT EXISTS stage(place BLOB PRIMARY KEY, number INTEGER NOT NULL)
+  WITHOUT ROWID"""
+
 
 def finish_structure(index: Index) -> int:
     """Record the steps as made and forget them; returns how many were lost.
@@ -55,8 +65,12 @@ def finish_structure(index: Index) -> int:
             ).fetchone()[0]
         )
         _emit_steps(index)
-        moved = db.execute(
+        # In the database, not in memory: there may be as many moves as files.
+        db.execute(ARRIVING)
+        db.execute("DELETE FROM temp.arriving")
+        db.execute(
             """
+            INSERT INTO temp.arriving
             SELECT place.parent, place.name, link.id, link.sha256, link.size, link.version,
               link.read_at
             FROM step AS place
@@ -64,17 +78,15 @@ def finish_structure(index: Index) -> int:
             JOIN link ON link.parent = take.parent AND link.name = take.name
             WHERE place.act = 'place' AND place.state = ?""",
             (DONE,),
-        ).fetchall()
-        leaving = db.execute(
-            "SELECT parent, name, id, act FROM step WHERE phase = ?", (EMPTYING,)
-        ).fetchall()
+        )
+        leaving = db.execute("SELECT parent, name, id, act FROM step WHERE phase = ?", (EMPTYING,))
         for parent, name, node, act in leaving:
             db.execute(
                 "DELETE FROM link WHERE parent = ? AND name = ? AND id = ?", (parent, name, node)
             )
             if act == "retire" and index.is_directory(node):
                 index.drop_subtree(node)
-        db.executemany("INSERT OR REPLACE INTO link VALUES (?, ?, ?, ?, ?, ?, ?)", moved)
+        db.execute("INSERT OR REPLACE INTO link SELECT * FROM temp.arriving")
         db.execute(
             """
             INSERT OR REPLACE INTO link(parent, name, id, version)
@@ -107,17 +119,27 @@ def _forget_unreachable(db: sqlite3.Connection, lost: int) -> None:
 
 def _emit_steps(index: Index) -> None:
     """The steps as records, in the order in which they were made."""
+    index.db.execute(STAGE)
+    index.db.execute("DELETE FROM temp.stage")
+    index.db.execute(
+        """
+        INSERT INTO temp.stage
+        SELECT target, row_number() OVER (ORDER BY phase, depth DESC, seq) - 1
+        FROM step WHERE act = 'take'"""
+    )
     rows = index.db.execute(
-        "SELECT act, source, target, id, state FROM step ORDER BY phase, depth DESC, seq"
-    ).fetchall()
-    stages = {row[2]: number for number, row in enumerate(row for row in rows if row[0] == "take")}
-    for act, source, target, node, state in rows:
+        """
+        SELECT act, source, target, id, state, number FROM step LEFT JOIN temp.stage
+          ON place = CASE act WHEN 'take' THEN target WHEN 'place' THEN source END
+        ORDER BY phase, depth DESC, seq"""
+    )
+    for act, source, target, node, state, number in rows:
         if act == "retire" or (act == "take" and state == LOST):
             emit(index, drop_record(source))
         elif act == "take":
-            emit(index, rename_record(source, stages[target]))
+            emit(index, rename_record(source, number))
         elif act == "place" and state == DONE:
-            emit(index, rename_record(stages[source], target))
+            emit(index, rename_record(number, target))
         elif act == "mkdir":
             emit(
                 index,
@@ -141,6 +163,17 @@ def take_names(index: Index) -> list[tuple[bytes, int]]:
     """
     with index.transaction() as db:
         _drop_names(index)
+        # What another name may share at the destination (a hard link of the file that
+        # was here) can't stay, even with the right content: a new time would show
+        # under both names. Without a size it is sent anew.
+        db.execute(
+            """
+            UPDATE link SET size = NULL FROM temp.came
+            WHERE came.parent = link.parent AND came.name = link.name AND came.id != link.id
+              AND came.kind = 'f' AND EXISTS (
+                SELECT 1 FROM link AS other WHERE other.id = link.id AND other.sha256 IS NOT NULL
+                  AND (other.parent != link.parent OR other.name != link.name))"""
+        )
         db.execute(
             """
             UPDATE link SET id = came.id, version = NULL FROM temp.came

@@ -1,0 +1,93 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright (c) 2026 homelab.backup contributors
+
+"""Whole runs on a host without ZFS: after each, destination and index equal the source.
+
+The lab runs the same histories on a real pool; here are many more of them in the same time,
+and each bug that was found, as a case of its own.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+from collections.abc import Iterable
+from pathlib import Path
+
+import pytest
+
+from tests.integration.offsite.in_guest import histories
+from tests.integration.offsite.in_guest.histories import Operation
+from tests.unit.plugins.module_utils.offsite.world import World
+
+SEEDS = range(12)
+STEPS = 4
+Step = tuple[str | None, list[Operation]]
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> World:
+    return World(tmp_path)
+
+
+def checked_run(world: World, strategy: str | None = None) -> None:
+    """A run that has nothing to report, after which nothing differs."""
+    record = world.run(strategy=strategy)
+    assert (record.findings, record.problems) == ([], [])
+    assert world.differences() == []
+
+
+def played(world: World, *steps: Iterable[Operation], strategy: str | None) -> None:
+    """Each step's operations, then a run; the first run is the base."""
+    top = os.fsencode(world.tops["main"])
+    for operations in steps:
+        histories.replay(top, operations)
+        checked_run(world, strategy)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_random_history(world: World, seed: int) -> None:
+    rng = random.Random(seed)
+    inventor = histories.Inventor(seed)
+    top = os.fsencode(world.tops["main"]) + b"/history"
+    done: list[Step] = [(None, inventor.first())]
+    histories.replay(top, done[0][1])
+    try:
+        checked_run(world)
+        for dummy in range(STEPS):
+            strategy = rng.choice(("stream", "walk", None))
+            done.append((strategy, histories.proceed(top, inventor, rng.randrange(1, 12))))
+            checked_run(world, strategy)
+    except BaseException:
+        for strategy, operations in done:
+            print(f"-- then, looked at by {strategy or 'what is best'}:")
+            print(histories.script(operations))
+        raise
+
+
+both = pytest.mark.parametrize("strategy", ["stream", "walk"])
+
+
+@both
+@pytest.mark.parametrize("verb", ["turn", "recreate"])
+def test_object_number_given_to_another_kind(world: World, strategy: str, verb: str) -> None:
+    """ext4 gives a freed inode away at once, so the new directory has the file's number."""
+    played(
+        world,
+        [["mkdir", "d"], ["mkdir", "e"], ["create", "f", 1, 3000]],
+        [[verb, "f", 2, 100], [verb, "d", 3, 100], [verb, "e", 4, 0]],
+        [["turn", "f", 5, 7], ["turn", "d", 6, 7]],
+        strategy=strategy,
+    )
+
+
+@both
+def test_one_of_two_names_replaced_by_the_same_content(world: World, strategy: str) -> None:
+    """The names were one file at the destination, so the time of one became that of the other."""
+    played(
+        world,
+        [["create", "a", 1, 100], ["link", "a", "b"], ["utime", "a", 1_600_000_000, 0]],
+        [["replace", "a", 1, 100]],
+        [["utime", "a", 1_700_000_000, 0]],
+        strategy=strategy,
+    )
