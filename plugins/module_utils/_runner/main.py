@@ -11,6 +11,7 @@ arguments, the one place where errors become text, and nothing else.
 from __future__ import annotations
 
 import argparse
+import importlib
 import io
 import os
 import signal
@@ -22,10 +23,6 @@ from ansible_collections.homelab.backup.plugins.module_utils._core.errors import
     BackupError,
     ExitCode,
 )
-from ansible_collections.homelab.backup.plugins.module_utils._runner import (
-    cli_offsite,
-    cli_snapshots,
-)
 from ansible_collections.homelab.backup.plugins.module_utils._runner.registration import (
     ExactParser,
     Register,
@@ -35,8 +32,22 @@ from ansible_collections.homelab.backup.plugins.module_utils._runner.version imp
 
 PROGRAM = "homelab-backup"
 
-# One line for each cli_*.py of this package.
-DOMAINS: tuple[Register, ...] = (cli_snapshots.register, cli_offsite.register)
+# The first word of a command line, each with its cli_*.py in this package.
+DOMAINS = ("snapshots", "offsite")
+PACKAGE = "ansible_collections.homelab.backup.plugins.module_utils._runner"
+
+
+def domains_for(argv: Sequence[str]) -> tuple[Register, ...]:
+    """The domains that a command line can mean.
+
+    A zipapp holds sources only, so each start compiles what it imports: the timer's snapshot
+    runs must not pay for the offsite copy.
+    """
+    first = argv[0] if argv else ""
+    if first == "--version":
+        return ()
+    names = (first,) if first in DOMAINS else DOMAINS
+    return tuple(importlib.import_module(f"{PACKAGE}.cli_{name}").register for name in names)
 
 
 def build_parser(domains: Sequence[Register]) -> argparse.ArgumentParser:
@@ -106,7 +117,8 @@ def main() -> None:
         # A name that the locale's encoding lacks must not end a run; a log is read while it
         # grows.
         sys.stdout.reconfigure(errors="backslashreplace", line_buffering=True)
-    raise SystemExit(run(sys.argv[1:], DOMAINS))
+    argv = sys.argv[1:]
+    raise SystemExit(run(argv, domains_for(argv)))
 
 
 if __name__ == "__main__":

@@ -30,6 +30,7 @@ from ansible_collections.homelab.backup.plugins.module_utils._core.errors import
 from ansible_collections.homelab.backup.plugins.module_utils._runner.main import (
     DOMAINS,
     build_parser,
+    domains_for,
     error_block,
     run,
 )
@@ -134,17 +135,32 @@ def test_wrong_usage_has_status_2(argv: list[str]) -> None:
 
 
 def test_help_lists_every_exit_status() -> None:
-    text = " ".join(build_parser(DOMAINS).format_help().split())
+    text = " ".join(build_parser(domains_for([])).format_help().split())
     for code in ExitCode:
         assert f"{code.value} {code.name}" in text
 
 
 def test_version_is_the_collections(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as exit_info:
-        run(["--version"], DOMAINS)
+        run(["--version"], domains_for(["--version"]))
     assert exit_info.value.code == 0
     assert capsys.readouterr().out == f"homelab-backup {VERSION}\n"
     assert yaml.safe_load((ROOT / "galaxy.yml").read_text())["version"] == VERSION
+
+
+def test_only_the_domain_that_is_meant_is_loaded() -> None:
+    assert [len(domains_for([name, "run"])) for name in DOMAINS] == [1] * len(DOMAINS)
+    assert len(domains_for(["--help"])) == len(DOMAINS)
+    code = f"""
+import sys
+from {RUNNER}.main import domains_for
+domains_for(["snapshots", "run"])
+sys.exit(any("._offsite." in name or "._sftp." in name for name in sys.modules))
+"""
+    environment = {**os.environ, "PYTHONPATH": str(ROOT / ".cache/collections")}
+    assert (
+        subprocess.run([sys.executable, "-c", code], env=environment, check=False).returncode == 0
+    )
 
 
 RUNNER = "ansible_collections.homelab.backup.plugins.module_utils._runner"
@@ -160,7 +176,7 @@ def act(arguments):
 def register(subparsers):
     runs(subparsers.add_parser("act"), act)
 
-main.DOMAINS = (register,)
+main.domains_for = lambda argv: (register,)
 sys.argv = ["homelab-backup", "act"]
 main.main()
 """
