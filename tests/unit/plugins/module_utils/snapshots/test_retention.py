@@ -67,6 +67,13 @@ def test_what_reached_its_lifetime_to_the_second_goes() -> None:
     assert decisions[1].reason == "it lives until 2027-06-30T12:00:00Z"
 
 
+def test_the_boundary_belongs_to_the_end() -> None:
+    ours = history(3, 12 * HOUR, "12h")
+    for now, expected in ((NOW - 2, []), (NOW - 1, ["12h-2"])):
+        decisions = retain(ours, specified("UTC"), now, {})
+        assert pruned(list(decisions)) == expected
+
+
 def test_three_weeks_are_twenty_one() -> None:
     assert pruned(decide(history(25))) == ["daily-21", "daily-22", "daily-23", "daily-24"]
 
