@@ -75,6 +75,11 @@ INSERT OR IGNORE INTO temp.gone
   WHERE link.parent IN (SELECT id FROM temp.gone_below);
 """
 
+# Names that files move to.
+PLACED = """
+CREATE TEMP TABLE IF NOT EXISTS placed(
+  parent INTEGER NOT NULL, name BLOB NOT NULL, PRIMARY KEY(parent, name)) WITHOUT ROWID"""
+
 
 def settle(index: Index) -> None:
     """Complete the comparison's tables: what moved, and what lies below a deleted directory."""
@@ -126,9 +131,7 @@ def _pairs(
     db: sqlite3.Connection,
 ) -> Iterator[tuple[tuple[int, bytes], tuple[int, bytes], int, str]]:
     """(old name, new name, node, kind) of every move; a file with more names moves name by name."""
-    nodes = db.execute(
-        "SELECT DISTINCT gone.id FROM temp.gone JOIN temp.moved USING (id)"
-    ).fetchall()
+    nodes = db.execute("SELECT DISTINCT gone.id FROM temp.gone JOIN temp.moved USING (id)")
     for (node,) in nodes:
         old = db.execute(
             """
@@ -149,9 +152,10 @@ def plan_steps(index: Index, layout: Layout) -> int:
     """Write the steps down, in one transaction; returns how many there are."""
     with index.transaction() as db:
         db.execute("DELETE FROM temp.taken")
+        db.execute(PLACED)
+        db.execute("DELETE FROM temp.placed")
         db.execute("DELETE FROM step")
         paths = NewPaths(index)
-        placed: set[tuple[int, bytes]] = set()
         for number, (old, new, node, kind) in enumerate(_pairs(db)):
             waiting = layout.staged(number)
             old_path = join(index.path_of(old[0]), old[1])
@@ -160,22 +164,20 @@ def plan_steps(index: Index, layout: Layout) -> int:
             _add(db, FILLING, "place", waiting, new_path, new, node)
             db.execute("INSERT INTO temp.taken VALUES (?, ?)", old)
             if kind == FILE:
-                placed.add(new)
-        _plan_retirements(db, index, layout, placed)
+                db.execute("INSERT OR IGNORE INTO temp.placed VALUES (?, ?)", new)
+        _plan_retirements(db, index, layout)
         for parent, name, node in db.execute(
             """
             SELECT parent, name, id FROM temp.came
             WHERE kind = 'd' AND id NOT IN (SELECT id FROM temp.moved)"""
-        ).fetchall():
+        ):
             _add(db, FILLING, "mkdir", b"", join(paths.of(parent), name), (parent, name), node)
         index.put("structure_run", layout.run)
         index.put("structure_phase", str(EMPTYING))
         return int(db.execute("SELECT count(*) FROM step").fetchone()[0])
 
 
-def _plan_retirements(
-    db: sqlite3.Connection, index: Index, layout: Layout, placed: set[tuple[int, bytes]]
-) -> None:
+def _plan_retirements(db: sqlite3.Connection, index: Index, layout: Layout) -> None:
     """What leaves for good, but for files that a new file replaces under the same name.
 
     Those keep their old content until the new one is whole; sending then
@@ -183,15 +185,15 @@ def _plan_retirements(
     """
     rows = db.execute(
         """
-        SELECT gone.parent, gone.name, gone.id, gone.kind, came.kind
+        SELECT gone.parent, gone.name, gone.id
         FROM temp.gone LEFT JOIN temp.came USING (parent, name)
-        WHERE gone.kind IN ('f', 'd') AND gone.parent NOT IN (SELECT id FROM temp.gone_below)
+        LEFT JOIN temp.placed ON placed.parent = gone.parent AND placed.name = gone.name
+        WHERE (gone.kind != 'f' OR coalesce(came.kind, '') != 'f' OR placed.name IS NOT NULL)
+          AND gone.kind IN ('f', 'd') AND gone.parent NOT IN (SELECT id FROM temp.gone_below)
           AND NOT EXISTS (SELECT 1 FROM temp.taken
                           WHERE taken.parent = gone.parent AND taken.name = gone.name)"""
-    ).fetchall()
-    for parent, name, node, kind, replaced_by in rows:
-        if kind == FILE and replaced_by == FILE and (parent, name) not in placed:
-            continue
+    )
+    for parent, name, node in rows:
         path = join(index.path_of(parent), name)
         _add(db, EMPTYING, "retire", path, layout.version(DELETED, path), (parent, name), node)
 
