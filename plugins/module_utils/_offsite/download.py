@@ -113,6 +113,10 @@ class Download:
         if self.error is not None:
             return
         try:
+            if not bytes(data).strip(b"\0"):
+                # Nothing but zeros: a hole, as the sparse file had there.
+                os.lseek(self.descriptor, len(data), os.SEEK_CUR)
+                return
             while data:
                 data = data[os.write(self.descriptor, data) :]
         except OSError as exc:
@@ -179,8 +183,10 @@ class Downloads:
         if not isinstance(download, Download):
             raise TypeError(download)
         self._flying.discard(download)
-        os.close(download.descriptor)
         wrong = _wrong(outcome, download)
+        if wrong is None:
+            wrong = _complete(download)
+        os.close(download.descriptor)
         complaints: list[str] = []
         if wrong is None:
             try:
@@ -242,6 +248,15 @@ class Downloads:
         if sha256 is None:
             return found.st_mtime_ns // 1_000_000_000 == attributes.mtime_ns // 1_000_000_000
         return self._target.sha256(path) == sha256
+
+
+def _complete(download: Download) -> str | None:
+    """Give a file that ends with a hole its size; what went wrong, or None."""
+    try:
+        os.ftruncate(download.descriptor, download.size)
+    except OSError as exc:
+        return words(exc)
+    return None
 
 
 def _wrong(outcome: ReadOutcome, download: Download) -> str | None:

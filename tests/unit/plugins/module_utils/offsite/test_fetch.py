@@ -161,6 +161,23 @@ def test_acls_come_back(estate: Estate, store: SftpClient) -> None:
     assert picture(estate.target)[b"shared"] == picture(estate.source)[b"shared"]
 
 
+def test_a_sparse_file_stays_sparse(estate: Estate, store: SftpClient) -> None:
+    size = 20_000_000
+    for name, places in (("middle", (0, 9_000_000)), ("end", (0,)), ("all", ()), ("start", (1,))):
+        with open(estate.source / name, "wb") as handle:
+            handle.truncate(size)
+            for place in places:
+                handle.seek(place)
+                handle.write(b"x" * 5000)
+    estate.ready()
+    assert estate.fetch(store, b"").problems == []
+    assert picture(estate.target) == picture(estate.source)
+    for name in ("middle", "end", "all", "start"):
+        found = (estate.target / name).stat()
+        assert found.st_size == size
+        assert found.st_blocks * 512 < size / 10
+
+
 def test_a_single_file_comes_with_its_directories(estate: Estate, store: SftpClient) -> None:
     fill(estate.source)
     estate.ready()
