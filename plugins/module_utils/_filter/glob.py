@@ -106,7 +106,9 @@ class Parser:
         while self._at < len(self._text):
             parts.append(self._next())
         if self._in_braces:
-            raise PatternError("a { has no }", "close it, or write \\{ for the character")
+            raise PatternError(
+                found="a { has no }", remedy="close it, or write \\{ for the character"
+            )
         return "".join(parts)
 
     def _next(self) -> str:
@@ -153,8 +155,8 @@ class Parser:
         if char == "{":
             if self._in_braces or self._text[self._at : self._at + 1] == "{":
                 raise PatternError(
-                    "it has a regular expression {{…}} or nested braces",
-                    "write several patterns instead",
+                    found="it has a regular expression {{…}} or nested braces",
+                    remedy="write several patterns instead",
                 )
             self._in_braces = True
             return "(?:"

@@ -38,10 +38,10 @@ ARGUMENTS: dict[str, Any] = {
     "key_file": {"type": "path"},
     "key": {"type": "str", "no_log": True},
     "password": {"type": "str", "no_log": True},
-    "host_keys": {"type": "list", "elements": "str", "required": True},
+    "host_keys": {"type": "list", "elements": "str", "required": True, "no_log": False},
     "directories": {"type": "list", "elements": "str", "required": True},
-    "authorized_keys": {"type": "str"},
-    "public_keys": {"type": "list", "elements": "str", "default": []},
+    "authorized_keys": {"type": "str", "no_log": False},
+    "public_keys": {"type": "list", "elements": "str", "default": [], "no_log": False},
     "minimum_free": {"type": "int", "default": 0},
     "timeout": {"type": "int", "default": 30},
 }

@@ -14,7 +14,7 @@ import enum
 import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final, NoReturn
+from typing import Final, NoReturn, TypeAlias
 
 from ansible_collections.homelab.backup.plugins.module_utils._core.text import printable
 from ansible_collections.homelab.backup.plugins.module_utils._sftp.failures import ProtocolError
@@ -24,7 +24,7 @@ from ansible_collections.homelab.backup.plugins.module_utils._sftp.values import
     Space,
 )
 
-Buffer = bytes | memoryview
+Buffer: TypeAlias = "bytes | memoryview"
 
 VERSION: Final = 3
 DEFAULT_BLOCK: Final = 32768

@@ -8,7 +8,7 @@ import enum
 import stat
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 from ansible_collections.homelab.backup.plugins.module_utils._core.errors import BackupError
 
@@ -110,7 +110,7 @@ class StatOutcome:
     """Why it could not be told. "No such file" is an answer, not an error."""
 
 
-Source = bytes | Callable[[], int]
+Source: TypeAlias = "bytes | Callable[[], int]"
 """A local path, or a function that opens the file and gives its descriptor.
 
 The descriptor then belongs to the uploader, which closes it.

@@ -10,7 +10,7 @@
 mkdir "$ROOT"
 tar -C "$ROOT" -xf "$STORAGE_ROOT/root.tar"
 cp -r --no-preserve=ownership "$GUEST/." "$ROOT/"
-mkdir -p -m 700 "$ROOT/root/.ssh"
+install -d -m 700 "$ROOT/root/.ssh"
 cp "$KEYS/controller.pub" "$ROOT/root/.ssh/authorized_keys"
 rm -f "$ROOT"/etc/ssh/ssh_host_*
 cp "$KEYS/guest_host" "$ROOT/etc/ssh/ssh_host_ed25519_key"

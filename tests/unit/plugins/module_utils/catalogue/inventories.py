@@ -20,7 +20,6 @@ from ansible_collections.homelab.backup.plugins.module_utils._catalogue.model im
 
 ROOT = Path(__file__).resolve().parents[5]
 INVENTORIES = ROOT / "inventories"
-NOTHING: Mapping[str, str] = {}
 PLAY = """
 - hosts: localhost
   connection: local
@@ -37,7 +36,7 @@ PLAY = """
 
 
 def ansible(
-    program: str, *arguments: str, variables: Mapping[str, str] = NOTHING
+    program: str, *arguments: str, variables: Mapping[str, str] | None = None
 ) -> subprocess.CompletedProcess[str]:
     """Run one of Ansible's programs in the repository, with environment variables added."""
     environment = {
@@ -46,7 +45,7 @@ def ansible(
         "ANSIBLE_COLLECTIONS_PATH": str(ROOT / ".cache/collections"),
         "ANSIBLE_NOCOLOR": "1",
         "LC_ALL": "C.UTF-8",
-        **variables,
+        **(variables or {}),
     }
     return subprocess.run(
         [str(Path(sys.executable).parent / program), *arguments],
@@ -59,7 +58,7 @@ def ansible(
     )
 
 
-def load(name: str, variables: Mapping[str, str] = NOTHING) -> dict[str, Any]:
+def load(name: str, variables: Mapping[str, str] | None = None) -> dict[str, Any]:
     """Groups, catalogue and addresses of an inventory.
 
     Raises:

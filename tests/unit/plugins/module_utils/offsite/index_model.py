@@ -190,7 +190,7 @@ class IndexModel:
 
     def swap(self, one: tuple[int, bytes, int], other: tuple[int, bytes, int]) -> None:
         """Exchange two names with all beneath, by way of two waiting places."""
-        if one == other or self._inside(one, other) or self._inside(other, one):
+        if one == other or any(self._inside(*pair) for pair in ((one, other), (other, one))):
             return
         places = [self.path(*one[:2]), self.path(*other[:2])]
         with self.index.transaction() as db:

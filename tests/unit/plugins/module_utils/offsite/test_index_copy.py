@@ -10,6 +10,7 @@ import os
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TypeAlias
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -71,7 +72,7 @@ ACTS = (
     "flush",
     "checkpoint",
 )
-Step = tuple[str, int, int, int, int | None, bool]
+Step: TypeAlias = "tuple[str, int, int, int, int | None, bool]"
 STEPS: st.SearchStrategy[list[Step]] = st.lists(
     st.tuples(
         st.sampled_from(ACTS),

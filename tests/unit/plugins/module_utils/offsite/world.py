@@ -214,13 +214,20 @@ class World:
     ) -> tuple[Snapshot, ...]:
         return tuple(
             Snapshot(
-                name, item["guid"], item["txg"], item["creation"], 0, item["written"],
-                item["holds"], (), item["properties"],
+                name,
+                item["guid"],
+                item["txg"],
+                item["creation"],
+                0,
+                item["written"],
+                item["holds"],
+                (),
+                item["properties"],
             )
             for name, item in sorted(
                 self._read()["snapshots"].items(), key=lambda pair: pair[1]["txg"]
             )
-        )  # fmt: skip
+        )
 
     def snapshot(self, names: Sequence[str], properties: Mapping[str, str]) -> None:
         state = self._read()

@@ -251,10 +251,11 @@ def test_a_busy_one_is_reported_and_tried_again() -> None:
 
     def hides_the_hold(*arguments: Any, **options: Any) -> Any:
         return tuple(
-            shot if shot.userrefs == 0 else Snapshot(shot.name, 0, shot.createtxg, shot.creation,
-                                                    0, 0, 0, (), shot.properties)
+            shot
+            if shot.userrefs == 0
+            else Snapshot(shot.name, 0, shot.createtxg, shot.creation, 0, 0, 0, (), shot.properties)
             for shot in planned(*arguments, **options)
-        )  # fmt: skip
+        )
 
     host.zfs.snapshots = hides_the_hold
     host.zfs.change(f"main@{oldest}", userrefs=1)

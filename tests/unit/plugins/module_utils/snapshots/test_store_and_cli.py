@@ -152,8 +152,14 @@ def test_the_listing_says_why() -> None:
     assert newest["age"] == 0
     text = table(listed, NOON)
     assert text.splitlines()[0].split() == [
-        "SNAPSHOT", "AGE", "USED", "WRITTEN", "SCHEDULE", "HOLDS", "NOTE",
-    ]  # fmt: skip
+        "SNAPSHOT",
+        "AGE",
+        "USED",
+        "WRITTEN",
+        "SCHEDULE",
+        "HOLDS",
+        "NOTE",
+    ]
     assert "main/a@by-hand" in text
     assert len(text.splitlines()) == 1 + len(rows)
 

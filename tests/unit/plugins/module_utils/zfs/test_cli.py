@@ -273,7 +273,7 @@ def test_complaints_become_errors_with_a_remedy(
     said: str, kind: type[SourceError], remedy: str
 ) -> None:
     error = from_complaint("do it", "main", said)
-    assert type(error) is kind
+    assert error.__class__ is kind
     assert error.found == said
     assert remedy in error.remedy
 

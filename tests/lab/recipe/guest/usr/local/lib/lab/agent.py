@@ -138,7 +138,7 @@ def run_python(request: dict[str, Any], source: bytes) -> int:
         exec(compile(source, "<lab>", "exec"), {"__name__": "__main__"})
         status = 0
     except SystemExit as leave:
-        status = leave.code if isinstance(leave.code, int) else 1 if leave.code else 0
+        status = leave.code if isinstance(leave.code, int) else int(leave.code is not None)
         if isinstance(leave.code, str):
             print(leave.code, file=sys.stderr)
     finally:
