@@ -341,15 +341,17 @@ class OffsiteRun:
         )
         work.survey = survey
         self._apply(work, survey, detector)
-        if (
-            index.get("adopting") is not None
-            or self._options.mode == RECONCILE
-            or (index.get("distrusted") is not None)
-        ):
+        if self._is_reconciled(index):
             self._reconcile(work)
         if self._options.read_back:
             self._read_back(work)
         self._conclude(work, survey, detector, excludes.fingerprint)
+
+    def _is_reconciled(self, index: Index) -> bool:
+        """Whether this run compares the whole destination with the index."""
+        return self._options.mode == RECONCILE or any(
+            index.get(key) is not None for key in ("adopting", "distrusted")
+        )
 
     def _take_snapshots(self, names: list[str], index: Index) -> str:
         """The short name of the snapshots that this run copies."""
@@ -460,9 +462,13 @@ class OffsiteRun:
             self.record.problems.append(f"{pending} files are still to be sent")
         self.record.special = [f"{printable(path)}: {kind}" for kind, path in special_files(index)]
         self._progress.step("writing the index offsite")
-        indexcopy.flush(index, work.store, self._layout)
-        if self._options.mode == RECONCILE:
-            indexcopy.checkpoint(index, work.store, self._layout)
+        if self._is_reconciled(index):
+            # The index has just been compared with the destination, so it is written whole,
+            # whatever state its copy is in.
+            written = indexcopy.checkpoint(index, work.store, self._layout)
+            self.record.notes.extend(written.left)
+        else:
+            indexcopy.flush(index, work.store, self._layout)
         self.record.finish(INCOMPLETE if self.record.problems else OK, self._ports.clock.now())
         name = f"{self._run}.json".encode("ascii")
         work.store.write_file(self._layout.records + b"/" + name, self.record.content())

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from ansible_collections.homelab.backup.plugins.module_utils._core.errors import DestinationError
 from ansible_collections.homelab.backup.plugins.module_utils._offsite.fetch import Fetch
 from ansible_collections.homelab.backup.plugins.module_utils._offsite.index import Index
 from ansible_collections.homelab.backup.plugins.module_utils._offsite.indexread import (
@@ -144,4 +145,26 @@ def test_with_a_rebuilt_index_nothing_is_sent_again(world: World) -> None:
     assert record.counts["sent"] == 0, record.counts
     assert "rebuilt" in "".join(record.notes)
     assert world.differences() == []
+    assert_copied(world)
+
+
+def test_an_index_that_is_not_the_one_last_copied(world: World) -> None:
+    """The state directory was rolled back: a run stops at the copy, a reconcile writes it anew."""
+    top = world.tops["main"]
+    (top / "a").write_text("a")
+    world.run()
+    old = local_file(world).read_bytes()
+    for number in range(2):
+        (top / f"new{number}").write_text("x")
+        world.run()
+    lose_index(world)
+    local_file(world).write_bytes(old)
+    (top / "later").write_text("x")
+    with pytest.raises(DestinationError, match="not the one that was last copied"):
+        world.run()
+    world.run(mode="reconcile")
+    assert world.differences() == []
+    assert_copied(world)
+    (top / "last").write_text("x")
+    assert world.run().verdict == "ok"
     assert_copied(world)
