@@ -268,9 +268,7 @@ def test_rclone_on_a_full_nas(
     used = (space.total - space.free) >> 20
     nas.resize(used + 10)
     try:
-        outcome = send(bulk(rclone, target, store), [make(tmp_path, 40_000_000, "toobig")])[
-            "toobig"
-        ]
+        outcomes = send(bulk(rclone, target, store), [make(tmp_path, 40_000_000, "toobig")])
     finally:
         nas.resize(space.total >> 20)
     error = outcomes["toobig"].error
