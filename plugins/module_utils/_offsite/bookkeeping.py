@@ -79,7 +79,11 @@ def finish_structure(index: Index) -> int:
             WHERE place.act = 'place' AND place.state = ?""",
             (DONE,),
         )
-        leaving = db.execute("SELECT parent, name, id, act FROM step WHERE phase = ?", (EMPTYING,))
+        # The deepest first: what moved out of a deleted directory must not go with it.
+        leaving = db.execute(
+            "SELECT parent, name, id, act FROM step WHERE phase = ? ORDER BY depth DESC",
+            (EMPTYING,),
+        )
         for parent, name, node, act in leaving:
             db.execute(
                 "DELETE FROM link WHERE parent = ? AND name = ? AND id = ?", (parent, name, node)
@@ -87,16 +91,31 @@ def finish_structure(index: Index) -> int:
             if act == "retire" and index.is_directory(node):
                 index.drop_subtree(node)
         db.execute("INSERT OR REPLACE INTO link SELECT * FROM temp.arriving")
+        # Attributes of what has no name at the destination any more.
         db.execute(
             """
-            INSERT OR REPLACE INTO link(parent, name, id, version)
-            SELECT parent, name, id, 0 FROM step WHERE act = 'mkdir'"""
+            DELETE FROM object WHERE id IN (SELECT id FROM step WHERE phase = ?)
+              AND NOT EXISTS (SELECT 1 FROM link WHERE link.id = object.id)""",
+            (EMPTYING,),
         )
+        _make_directories(index)
         _forget_unreachable(db, lost)
         db.execute("DELETE FROM step")
         index.put("structure_run", None)
         index.put("structure_phase", None)
     return lost
+
+
+def _make_directories(index: Index) -> None:
+    """Directories that were made, as directories: a run that resumes has to know that much."""
+    made = index.db.execute("SELECT parent, name, id FROM step WHERE act = 'mkdir'").fetchall()
+    for parent, name, node in made:
+        index.db.execute(
+            "INSERT OR REPLACE INTO link(parent, name, id, version) VALUES (?, ?, ?, 0)",
+            (parent, name, node),
+        )
+        if not index.is_directory(node):
+            store_object(index.db, node, _changed(index, node) or UNKNOWN_DIRECTORY, False)
 
 
 def _forget_unreachable(db: sqlite3.Connection, lost: int) -> None:

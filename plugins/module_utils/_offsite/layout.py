@@ -12,6 +12,7 @@ directory, a sibling:
     versions/RUN/replaced/ what a run replaced, under its path
     versions/RUN/stray/    what was there and not ours
     versions/RUN/partial/  what a killed run left in incoming/
+    versions/RUN/emptied/  directories whose content joined what had been deleted from them
     index/                 metadata that SFTP can't keep, in pieces
     records/               one run record a run
 """
@@ -27,6 +28,7 @@ REPLACED = b"replaced"
 STRAY = b"stray"
 PARTIAL = b"partial"
 DAMAGED = b"damaged"
+EMPTIED = b"emptied"
 
 FOREIGN_NAMES = frozenset(
     {b"@eaDir", b"#recycle", b"#snapshot", b"@tmp", b".DS_Store@SynoEAStream"}

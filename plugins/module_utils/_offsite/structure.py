@@ -33,6 +33,7 @@ from ansible_collections.homelab.backup.plugins.module_utils._offsite.entry impo
 from ansible_collections.homelab.backup.plugins.module_utils._offsite.index import Index
 from ansible_collections.homelab.backup.plugins.module_utils._offsite.layout import (
     DELETED,
+    EMPTIED,
     STRAY,
     Layout,
 )
@@ -308,6 +309,9 @@ class Reshaping:
     def _leave_refused(self, row: tuple[int, str, bytes, bytes], outcome: Outcome) -> int:
         """A take or retire that was refused: done before the kill, or nothing was there."""
         error = outcome.error
+        if isinstance(error, RemoteError) and error.reason is Reason.EXISTS and row[1] == "retire":
+            self._merge(self._layout.path(row[2]), row[3], b"%d" % row[0])
+            return DONE
         if not isinstance(error, RemoteError) or error.reason is not Reason.MISSING:
             raise error or RuntimeError(row)
         if self._there(row[3]):
@@ -323,6 +327,27 @@ class Reshaping:
             self._report(f"missing at the destination: {printable(row[2])}")
         # Nothing has to leave for good any more; but what should move on has to be sent anew.
         return DONE if row[1] == "retire" else LOST
+
+    def _merge(self, source: bytes, target: bytes, number: bytes) -> None:
+        """Move what a directory holds to where a part of it has gone before.
+
+        A file is deleted from ``a/b``, ``a/b`` moves away, ``a`` is deleted: then
+        versions has ``a/b`` with the file when ``a`` comes. The directory that is
+        empty in the end can't be removed, so it is put among the emptied ones.
+        """
+        for count, entry in enumerate(self._store.list_dir(source)):
+            pair = source + b"/" + entry.path, target + b"/" + entry.path
+            error = self._store.rename_many([pair], overwrite=True)[0].error
+            if error is None:
+                continue
+            if not isinstance(error, RemoteError) or error.reason is not Reason.EXISTS:
+                raise error
+            self._merge(*pair, b"%s.%d" % (number, count))
+        aside = self._layout.version(EMPTIED, number)
+        self._make_parents([aside])
+        emptied = self._store.rename_many([(source, aside)], overwrite=True)[0]
+        if emptied.error is not None:
+            raise emptied.error
 
     def _place_refused(self, row: tuple[int, str, bytes, bytes], outcome: Outcome) -> int:
         error = outcome.error
@@ -356,7 +381,10 @@ class Reshaping:
 
     def set_aside(self, path: bytes) -> None:
         """Move what is at ``path`` in the tree, and should not be, into versions."""
-        aside = self._layout.version(STRAY, path)
+        aside, again = self._layout.version(STRAY, path), 1
+        while self._there(aside):
+            again += 1
+            aside = self._layout.version(STRAY + b".%d" % again, path)
         self._make_parents([aside])
         moved = self._store.rename_many([(self._layout.path(path), aside)], overwrite=True)[0]
         if moved.error is not None:

@@ -91,3 +91,24 @@ def test_one_of_two_names_replaced_by_the_same_content(world: World, strategy: s
         [["utime", "a", 1_700_000_000, 0]],
         strategy=strategy,
     )
+
+
+@both
+def test_directory_moves_out_of_a_deleted_one_and_loses_a_file(world: World, strategy: str) -> None:
+    """What is deleted of it arrives in versions before the directory above does."""
+    top = world.tops["main"]
+    (top / "above" / "moving").mkdir(parents=True)
+    (top / "above" / "staying").mkdir()
+    for name in ("moving/goes", "moving/stays", "staying/file", "file"):
+        (top / "above" / name).write_text(name)
+    checked_run(world)
+    (top / "above" / "moving" / "goes").unlink()
+    (top / "above" / "moving").rename(top / "moved")
+    for path in ("above/staying/file", "above/file"):
+        (top / path).unlink()
+    (top / "above" / "staying").rmdir()
+    (top / "above").rmdir()
+    checked_run(world, strategy)
+    # Attributes of what moved are looked up by its names in the index.
+    (top / "moved" / "stays").chmod(0o600)
+    checked_run(world, strategy)
