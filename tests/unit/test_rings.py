@@ -115,6 +115,7 @@ RINGS = {
     "_zfs/ports": 2,
     "_zfs/send": 3,
     "_zfs/sendstream": 1,
+    "_zfs/streamlayout": 1,
     "_zfs/values": 1,
 }
 

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from ansible_collections.homelab.backup.plugins.module_utils._zfs.sendstream import (
     StreamChanges,
+    stamp,
 )
 
 
@@ -27,6 +28,7 @@ class Thing:
     content: bytes
     entries: tuple[tuple[bytes, int], ...]
     metadata: tuple[object, ...]
+    stamp: int
 
 
 def read_content(path: bytes, info: os.stat_result) -> bytes:
@@ -92,6 +94,7 @@ def walk(top: Path) -> dict[int, Thing]:
             read_content(path, info),
             tuple(sorted(entries)),
             (*times, *owner, tuple(sorted(values))),
+            stamp(info.st_mode, info.st_uid, info.st_gid, info.st_size, *times),
         )
     return found
 
@@ -107,6 +110,8 @@ class Verdict:
         new: objects that weren't in the base.
         reused: numbers that stand for another kind of thing now.
         superset: files and directories that the stream suspects although they are the same.
+        cleared: objects in the stream that it says are unchanged.
+        unclear: unchanged objects in the stream that an lstat has to clear.
         missed: what changed without the stream saying so.
     """
 
@@ -116,6 +121,8 @@ class Verdict:
     new: int = 0
     reused: int = 0
     superset: int = 0
+    cleared: int = 0
+    unclear: int = 0
     missed: list[str] = field(default_factory=list)
 
 
@@ -157,6 +164,7 @@ def _judge_kept(
     verdict.metadata += thing.metadata != old.metadata
     if thing != old and number not in stream.objects:
         verdict.missed.append(f"object {number} changed")
+    _judge_stamp(stream, number, old, thing, verdict)
     if thing.kind == stat.S_IFDIR:
         changed = another or thing.entries != old.entries
         suspected = number in stream.changed_directories
@@ -171,3 +179,18 @@ def _judge_kept(
     if changed and not suspected:
         what = "entries" if thing.kind == stat.S_IFDIR else "content"
         verdict.missed.append(f"{what} of {number} changed")
+
+
+def _judge_stamp(
+    stream: StreamChanges, number: int, old: Thing, thing: Thing, verdict: Verdict
+) -> None:
+    """Whether the dnode's own attributes clear it, and only when it is the same."""
+    size = old.size if old.kind == stat.S_IFREG else 0
+    cleared = stream.is_unchanged(number, old.stamp, size)
+    if cleared and thing != old:
+        verdict.missed.append(f"object {number} changed and is called unchanged")
+    if stream.objects.stamp(number) not in (None, 0, thing.stamp):
+        verdict.missed.append(f"object {number} has other attributes in the stream")
+    if number in stream.objects:
+        verdict.cleared += cleared
+        verdict.unclear += not cleared and thing == old

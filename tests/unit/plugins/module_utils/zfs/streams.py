@@ -66,8 +66,13 @@ class StreamWriter:
         what: int = PLAIN_FILE,
         bonus: int = 168,
         raw_bonus: int = 0,
+        attributes: bytes = b"",
     ) -> None:
-        """OBJECT and the FREE of everything behind its last block."""
+        """OBJECT and the FREE of everything behind its last block.
+
+        ``attributes`` is the bonus buffer, of which ``bonus`` is the length otherwise.
+        """
+        bonus = len(attributes) or bonus
         fields = [
             (8, "Q", number),
             (16, "I", what),
@@ -81,8 +86,35 @@ class StreamWriter:
             (40, "Q", self.to_guid),
             (56, "Q", 3),
         ]
-        self.record(1, fields, b"B" * (raw_bonus or -(-bonus // 8) * 8))
+        length = raw_bonus or -(-bonus // 8) * 8
+        self.record(1, fields, attributes.ljust(length, b"B"))
         self.free(number, end, TO_THE_END)
+
+    def attributes(
+        self,
+        values: tuple[int, int, int, int, int, int],
+        header: int = 8,
+        magic: int = 0x2F505A,
+    ) -> bytes:
+        """A bonus buffer; ``values`` are mode, uid, gid, size, mtime_ns and ctime_ns."""
+        mode, uid, gid, size, mtime_ns, ctime_ns = values
+        buffer = bytearray(header + 168)
+        fields = [
+            (0, "I", magic),
+            (4, "H", header >> 3 << 10 | 2),
+            *((header + 8 * word, "Q", 0xAAAA0000 + word) for word in range(20)),
+            (header, "Q", mode),
+            (header + 8, "Q", size),
+            (header + 24, "Q", uid),
+            (header + 32, "Q", gid),
+            (header + 72, "q", mtime_ns // 10**9),
+            (header + 80, "Q", mtime_ns % 10**9),
+            (header + 88, "q", ctime_ns // 10**9),
+            (header + 96, "Q", ctime_ns % 10**9),
+        ]
+        for offset, code, value in fields:
+            struct.pack_into(self.order + code, buffer, offset, value)
+        return bytes(buffer)
 
     def freeobjects(self, first: int, count: int) -> None:
         """FREEOBJECTS."""

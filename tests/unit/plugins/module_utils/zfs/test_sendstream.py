@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import itertools
+import stat
 
 import pytest
 from hypothesis import given
@@ -16,6 +17,7 @@ from ansible_collections.homelab.backup.plugins.module_utils._zfs.sendstream imp
     Objects,
     StreamChanges,
     StreamParser,
+    stamp,
 )
 from tests.unit.plugins.module_utils.zfs.streams import (
     DIRECTORY,
@@ -139,6 +141,82 @@ def test_objects_are_a_set_of_numbers(numbers: set[int], asked: int) -> None:
         assert (number in found) == (number in numbers)
         assert found.end(number) == (number * 2 if number in numbers else None)
     assert "1" not in found
+
+
+REGULAR = (
+    stat.S_IFREG | 0o640,
+    1000,
+    1001,
+    4096,
+    1_700_000_000_123_456_789,
+    1_800_000_000_000_000_001,
+)
+FOLDER = (stat.S_IFDIR | 0o755, 0, 0, 3, -5_000_000_001, 1_800_000_000_000_000_001)
+
+
+def neighbours(order: str = "<") -> StreamChanges:
+    """Objects of one dnode block; 301 and 321 have changed content, 302 and 305 another dnode."""
+    stream = StreamWriter(order)
+    stream.begin()
+    file, folder = stream.attributes(REGULAR), stream.attributes(FOLDER, header=16)
+    stream.object(300, attributes=file)
+    stream.object(301, attributes=file)
+    stream.write(301, 0, 4096)
+    stream.object(302, attributes=stream.attributes((*REGULAR[:5], REGULAR[5] + 1)))
+    stream.object(303, attributes=file, end=512)
+    stream.object(304, attributes=file)
+    stream.free(304, 0, 4096)
+    stream.object(305, attributes=file)
+    stream.spill(305, 512)
+    stream.object(306, attributes=stream.attributes(REGULAR, magic=1))
+    stream.object(307, bonus=96)
+    stream.object(320, what=DIRECTORY, attributes=folder)
+    stream.object(321, what=DIRECTORY, attributes=folder)
+    stream.embedded(321, 61)
+    stream.object(322, what=DIRECTORY, attributes=folder)
+    stream.free(322, 16384, 16384)
+    return parse(stream.end())
+
+
+@ORDERS
+def test_unchanged_neighbours_are_told(order: str) -> None:
+    found = neighbours(order)
+    file, folder = stamp(*REGULAR), stamp(*FOLDER)
+    unchanged = [number for number in range(299, 309) if found.is_unchanged(number, file, 4096)]
+    assert unchanged == [299, 300, 308], "299 and 308 aren't in the stream"
+    unchanged = [number for number in range(319, 324) if found.is_unchanged(number, folder, 0)]
+    assert unchanged == [319, 320, 323]
+
+
+@ORDERS
+@pytest.mark.parametrize("part", range(6))
+def test_each_attribute_counts(order: str, part: int) -> None:
+    other = list(REGULAR)
+    other[part] += 1
+    assert not neighbours(order).is_unchanged(300, stamp(*other), 4096)
+
+
+def test_a_stamp_knows_sizes_of_files_only() -> None:
+    assert stamp(*FOLDER) == stamp(*FOLDER[:3], 999, *FOLDER[4:])
+    assert stamp(*REGULAR) != stamp(*REGULAR[:3], 999, *REGULAR[4:])
+    assert 0 < stamp(*REGULAR) < 2**64
+
+
+def test_a_stamp_that_isnt_known_never_matches() -> None:
+    found = neighbours()
+    assert found.objects.stamp(306) == found.objects.stamp(307) == 0
+    assert found.objects.stamp(308) is None
+    assert found.objects.stamp(300) == stamp(*REGULAR)
+
+
+@pytest.mark.parametrize("size", [1, 100, 312, 400])
+def test_small_pieces_lose_stamps_and_never_give_wrong_ones(size: int) -> None:
+    stream = StreamWriter()
+    stream.begin()
+    for number in range(300, 340):
+        stream.object(number, attributes=stream.attributes(REGULAR))
+    found = parse(stream.end(), size)
+    assert {found.objects.stamp(number) for number in found.objects} <= {0, stamp(*REGULAR)}
 
 
 @given(cut=st.integers(0, len(every_record()) - 1), size=st.sampled_from([1, 500, 1 << 20]))
