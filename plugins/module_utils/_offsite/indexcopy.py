@@ -68,7 +68,7 @@ OLD = b"index"
 """Where in a run's versions old generations go."""
 
 PIECE_RECORDS = 50_000
-PIECE_BYTES = 8 << 20
+PIECE_BYTES = 4 << 20
 """A piece ends at so many records or so many bytes before compression."""
 
 # A key of the local index' table ``meta``.

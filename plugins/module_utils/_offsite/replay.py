@@ -31,7 +31,7 @@ from ansible_collections.homelab.backup.plugins.module_utils._offsite.pieces imp
 # second stands for the tree's root until a record says which node that is.
 WAITING = -1
 UNNAMED_ROOT = -2
-MOST_KNOWN = 50_000
+MOST_KNOWN = 20_000
 
 
 class Replay:
