@@ -68,15 +68,21 @@ class Bases:
             )
         return found
 
-    def clean(self, keep: Collection[int]) -> list[str]:
+    def clean(
+        self, keep: Collection[int], snapshots: Sequence[Snapshot] | None = None
+    ) -> list[str]:
         """Release and destroy our snapshots whose GUID is not in ``keep``.
+
+        Args:
+            keep: GUIDs of what stays.
+            snapshots: what there is, when it was just asked for.
 
         Returns:
             a sentence for each that could not be destroyed.
         """
         ours = [
             item
-            for item in self.all()
+            for item in (self.all() if snapshots is None else snapshots)
             if item.properties.get(JOB_PROPERTY) == self._job and item.guid not in keep
         ]
         if not ours:
