@@ -10,9 +10,11 @@ All of them end in the same comparison (:mod:`compare`), so they can only
 differ in time. ``zfs diff`` is not among them: it leaves out files whose last
 made hard link was removed again, without a word (docs/decisions/detection.md).
 
-The choice between stream and walk is by estimated seconds. A stream costs time
-in proportion to the bytes written since the base, a walk in proportion to the
-objects in the dataset. Both rates are measured on this host in every run.
+The choice between stream and walk is by estimated seconds: a stream is started
+and read (in proportion to the bytes written since the base), then the objects
+that it names are looked at, at most all of them; a walk looks at all objects.
+What each of these takes is measured on this host in every run. Noting what
+differs costs the same either way and takes no part.
 """
 
 from __future__ import annotations
@@ -38,10 +40,14 @@ from ansible_collections.homelab.backup.plugins.module_utils._zfs.sendstream imp
 NONE, STREAM, WALK = "none", "stream", "walk"
 STRATEGIES = (STREAM, WALK)
 
-# First guesses, seconds; measured rates take their place after the first run.
+# First guesses, in seconds; what was measured takes their place.
+STREAM_SECONDS_FIXED = 0.1
 STREAM_SECONDS_PER_BYTE = 2e-9
-STREAM_SECONDS_FIXED = 0.3
+STREAM_OBJECTS_PER_BYTE = 1e-3
 WALK_SECONDS_PER_OBJECT = 2e-5
+# What is too small to measure a rate by: bytes written, and objects looked at.
+MEASURED_BYTES = 1 << 20
+MEASURED_OBJECTS = 500
 # A stream that has cost this many times a walk's estimate is given up.
 PATIENCE = 2.0
 SMALLEST_TIME_LIMIT = 20.0
@@ -72,10 +78,11 @@ class Base:
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """A strategy and the reason for it, in words."""
+    """A strategy, the reason for it in words, and the bytes written since the base."""
 
     strategy: str
     reason: str
+    written: int = 0
 
 
 @dataclass(slots=True)
@@ -122,18 +129,38 @@ class Nothing:
 
 @dataclass(frozen=True, slots=True)
 class Rates:
-    """Measured costs of this host, in seconds."""
+    """Measured costs of this host.
 
+    Attributes:
+        stream_fixed: seconds until a stream of next to nothing was read.
+        stream_per_byte: seconds of reading for each byte written since the base.
+        objects_per_byte: how many objects a stream names for each such byte.
+        walk_per_object: seconds to look at an object that is as the index has it.
+    """
+
+    stream_fixed: float = STREAM_SECONDS_FIXED
     stream_per_byte: float = STREAM_SECONDS_PER_BYTE
+    objects_per_byte: float = STREAM_OBJECTS_PER_BYTE
     walk_per_object: float = WALK_SECONDS_PER_OBJECT
 
     @classmethod
     def load(cls, index: Index) -> Rates:
         """The rates that earlier runs measured."""
         return cls(
+            float(index.get("stream_seconds_fixed") or STREAM_SECONDS_FIXED),
             float(index.get("stream_seconds_per_byte") or STREAM_SECONDS_PER_BYTE),
+            float(index.get("stream_objects_per_byte") or STREAM_OBJECTS_PER_BYTE),
             float(index.get("walk_seconds_per_object") or WALK_SECONDS_PER_OBJECT),
         )
+
+    def by_stream(self, written: int, objects: int) -> float:
+        """Estimated seconds of a stream."""
+        touched = min(objects, written * self.objects_per_byte)
+        return self.stream_fixed + written * self.stream_per_byte + touched * self.walk_per_object
+
+    def by_walk(self, objects: int) -> float:
+        """Estimated seconds of a walk."""
+        return objects * self.walk_per_object
 
 
 def choose(
@@ -164,11 +191,11 @@ def choose(
     if written == 0:
         return Choice(NONE, "nothing was written since the base")
     if forced == STREAM:
-        return Choice(STREAM, "asked for")
-    by_stream = STREAM_SECONDS_FIXED + written * rates.stream_per_byte
-    by_walk = objects * rates.walk_per_object
+        return Choice(STREAM, "asked for", written)
+    by_stream = rates.by_stream(written, objects)
+    by_walk = rates.by_walk(objects)
     words = f"estimated {by_stream:.2f} s by stream, {by_walk:.2f} s by walk"
-    return Choice(STREAM if by_stream <= by_walk else WALK, words)
+    return Choice(STREAM if by_stream <= by_walk else WALK, words, written)
 
 
 class Detector:
@@ -220,16 +247,18 @@ class Detector:
         if choice.strategy == NONE:
             touched = Nothing()
         elif choice.strategy == STREAM and base is not None:
-            touched = self._read_stream(found, base, new, objects)
+            touched = self._read_stream(found, base, new, objects, choice.written)
+        looked = time.monotonic()
         try:
             found.tally = self._compare(view, touched)
         except SourceError as error:
             if touched is None:
                 raise
             found.strategy, found.reason = WALK, f"degraded: {error}"
+            looked = time.monotonic()
             found.tally = self._compare(view, None)
         found.seconds = time.monotonic() - started
-        self._measure(found)
+        self._measure_walk(found, time.monotonic() - looked)
         return found
 
     def _compare(self, view: View, touched: Touched | None) -> Tally:
@@ -239,9 +268,9 @@ class Detector:
         return Comparison(self._index, whole, self._excludes, self._longest).run()
 
     def _read_stream(
-        self, found: Detection, base: Base, new: str, objects: int
+        self, found: Detection, base: Base, new: str, objects: int, written: int
     ) -> StreamChanges | None:
-        seconds = max(SMALLEST_TIME_LIMIT, PATIENCE * objects * self.rates.walk_per_object)
+        seconds = max(SMALLEST_TIME_LIMIT, PATIENCE * self.rates.by_walk(objects))
         limits = SendLimits(seconds=seconds, changed=self._full_threshold)
         started = time.monotonic()
         try:
@@ -256,12 +285,18 @@ class Detector:
             found.reason = f"the stream was given up at its limit of {changes.limit}"
             return None
         found.touched = len(changes.objects)
-        if changes.length > 1 << 20:
-            rate = (time.monotonic() - started) / changes.length
-            self.measured["stream_seconds_per_byte"] = f"{rate:.3e}"
+        self._measure_stream(time.monotonic() - started, len(changes.objects), written)
         return changes
 
-    def _measure(self, found: Detection) -> None:
-        if found.strategy == WALK and found.tally.examined > 2000:
-            rate = found.seconds / found.tally.examined
+    def _measure_stream(self, seconds: float, objects: int, written: int) -> None:
+        if written < MEASURED_BYTES:
+            self.measured["stream_seconds_fixed"] = f"{seconds:.3e}"
+            return
+        reading = max(seconds - self.rates.stream_fixed, 0.0)
+        self.measured["stream_seconds_per_byte"] = f"{reading / written:.3e}"
+        self.measured["stream_objects_per_byte"] = f"{objects / written:.3e}"
+
+    def _measure_walk(self, found: Detection, seconds: float) -> None:
+        if found.strategy == WALK and found.tally.examined >= MEASURED_OBJECTS:
+            rate = max(seconds - found.tally.noting, 0.0) / found.tally.examined
             self.measured["walk_seconds_per_object"] = f"{rate:.3e}"
