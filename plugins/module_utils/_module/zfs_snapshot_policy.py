@@ -32,6 +32,9 @@ from ansible_collections.homelab.backup.plugins.module_utils._snapshots.document
 )
 from ansible_collections.homelab.backup.plugins.module_utils._snapshots.ownership import made
 from ansible_collections.homelab.backup.plugins.module_utils._snapshots.policy import Policy
+from ansible_collections.homelab.backup.plugins.module_utils._snapshots.ports import (
+    SnapshotBackend,
+)
 from ansible_collections.homelab.backup.plugins.module_utils._snapshots.retention import Decision
 from ansible_collections.homelab.backup.plugins.module_utils._snapshots.store import (
     StateDirectory,
@@ -81,7 +84,7 @@ def given(entry: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in entry.items() if value is not None}
 
 
-def choose_backend(params: Mapping[str, Any], desired: Policy | None) -> ZfsBackend:
+def choose_backend(params: Mapping[str, Any], desired: Policy | None) -> SnapshotBackend:
     """The backend for this host.
 
     Raises:
@@ -112,7 +115,7 @@ def runner_path(params: Mapping[str, Any]) -> str:
 
 
 def warnings(
-    params: Mapping[str, Any], backend: ZfsBackend, current: Current, desired: Policy | None
+    params: Mapping[str, Any], backend: SnapshotBackend, current: Current, desired: Policy | None
 ) -> Iterator[str]:
     """What a user should know although nothing failed."""
     yield from backend.warnings

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Protocol
 
 from ansible_collections.homelab.backup.plugins.module_utils._snapshots.converge import (
@@ -53,6 +54,10 @@ class SnapshotBackend(Protocol):
     @property
     def name(self) -> str:
         """``zfs``, or the name that the module's option ``backend`` has for it."""
+
+    @property
+    def warnings(self) -> Sequence[str]:
+        """What the last :meth:`read` could not find out, one sentence each."""
 
     def read(self) -> Current:
         """What is there now."""

@@ -120,13 +120,15 @@ def run(
 
 
 def nothing_due(policy: Policy, chosen: Iterable[str], known: RunMemory, now: int) -> bool:
-    """True when an earlier run completed the present slot of each chosen schedule."""
+    """True when an earlier run completed the present slot of each chosen schedule.
+
+    Disabled ones count too: at their slots, what is left of them is pruned.
+    """
     if known.policy != digest(policy) or now < known.clock.latest:
         return False
     return all(
         known.done.get(one.id) == previous_slot(one.cron, now, one.zone)
         for one in select(policy, chosen)
-        if one.enabled
     )
 
 
@@ -136,7 +138,7 @@ def remembered(policy: Policy, known: RunMemory, record: RunRecord) -> RunMemory
     done = dict(known.done) if known.policy == fingerprint else {}
     for one in select(policy, record.schedules):
         done.pop(one.id, None)
-        if one.enabled and not (record.failures or record.refused or record.doubts):
+        if not (record.failures or record.refused or record.doubts):
             done[one.id] = previous_slot(one.cron, record.started, one.zone)
     latest = max(known.clock.latest, record.started)
     return RunMemory(replace(known.clock, latest=latest), fingerprint, done)

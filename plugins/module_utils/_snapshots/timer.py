@@ -54,7 +54,12 @@ def render(policy: Policy, paths: Paths, host_zone: str, now: int) -> str:
     """
     active = [one for one in policy.schedules if one.enabled]
     foreign = [one for one in active if not same_clock(one.timezone, host_zone, now)]
-    return "\n".join([HEADER, *_lines(active, foreign, paths, host_zone)]) + "\n"
+    lines = [HEADER, *_lines(active, foreign, paths, host_zone)]
+    if policy.schedules:
+        lines.append("# What was missed: after a start, and each hour after a failed run.")
+        lines.append(f"{AFTER_BOOT} root {command(paths)}")
+        lines.append(f"{WAKE if foreign else CATCH_UP} root {command(paths)}")
+    return "\n".join(lines) + "\n"
 
 
 def _lines(
@@ -66,10 +71,6 @@ def _lines(
             yield f"# at '{one.cron.text}' in {one.timezone}; cron here runs in {host_zone}"
         else:
             yield f"{one.cron.text} root {command(paths, one.id)}"
-    if active:
-        yield "# What was missed: after a start, and each hour after a failed run."
-        yield f"{AFTER_BOOT} root {command(paths)}"
-        yield f"{WAKE if foreign else CATCH_UP} root {command(paths)}"
 
 
 def describe(schedule: Schedule) -> str:
@@ -84,9 +85,14 @@ def describe(schedule: Schedule) -> str:
 
 
 def command(paths: Paths, schedule: str = "") -> str:
-    """The runner's call for a cron line; cron takes an unescaped % for a newline (crontab(5))."""
+    """The runner's call for a cron line; cron takes an unescaped % for a newline (crontab(5)).
+
+    The log is behind a pipe: a shell that can't open it (directory missing,
+    disk full) would not start a command with a plain redirection, and no
+    snapshot would be taken.
+    """
     words = [paths.python, paths.runner, "snapshots", "run", "--quiet"]
     words += ["--state-dir", paths.state_directory]
     words += ["--schedule", schedule] if schedule else []
-    line = f"{shlex.join(words)} >> {shlex.quote(paths.log)} 2>&1"
+    line = f"{shlex.join(words)} 2>&1 | cat >> {shlex.quote(paths.log)}"
     return line.replace("%", r"\%")

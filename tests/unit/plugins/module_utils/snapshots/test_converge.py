@@ -53,7 +53,7 @@ RUN = (
     "root /usr/bin/python3 /mnt/main/hb/bin/homelab-backup.pyz snapshots run --quiet"
     " --state-dir /mnt/main/hb"
 )
-LOG = ">> /var/log/hb.log 2>&1"
+LOG = "2>&1 | cat >> /var/log/hb.log"
 
 
 def lines(text: str) -> list[str]:
@@ -88,6 +88,14 @@ def test_a_disabled_schedule_has_no_line() -> None:
     text = render(specified("UTC", enabled=False), PATHS, "UTC", NOW)
     assert "12h" not in text
     assert "0 0 * * *" in text
+
+
+def test_what_is_left_of_a_disabled_schedule_is_woken_for() -> None:
+    policy = Policy(specified("UTC", enabled=False).schedules[:1])
+    assert lines(render(policy, PATHS, "UTC", NOW))[2:] == [
+        f"@reboot {RUN} {LOG}",
+        f"7 * * * * {RUN} {LOG}",
+    ]
 
 
 def test_no_schedules_no_lines() -> None:
@@ -142,6 +150,19 @@ def test_a_policy_is_written_and_then_nothing_changes(tmp_path: Path) -> None:
         plan = again.plan(again.read(), desired)
         assert not plan
         assert not plan.sentences
+
+
+def test_what_is_over_anyway_is_left_to_the_runner(tmp_path: Path) -> None:
+    host, desired = lived(), specified("UTC", enabled=False)
+    first = backend(tmp_path, host, desired)
+    first.apply(first.plan(first.read(), desired))
+    host.clock.time = NOW + 3 * DAY
+    again = backend(tmp_path, host, desired)
+    plan = again.plan(again.read(), desired)
+    assert not plan
+    assert not plan.announced
+    host.policy = desired
+    assert host.run(NOW + 3 * DAY, "12h").pruned
 
 
 @pytest.mark.parametrize("prune", [True, False])

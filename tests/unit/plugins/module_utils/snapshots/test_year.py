@@ -63,6 +63,7 @@ class Host:
         found: list[tuple[int, tuple[str, ...]]] = [
             (slot + 1, (one.id,))
             for one in self.policy.schedules
+            if one.enabled
             for slot in slots_between(one.cron, after, until, one.zone)
         ]
         first = after - after % 3600 + 420
@@ -232,6 +233,17 @@ def test_an_hourly_schedule_over_the_change_of_the_clock() -> None:
     assert len(host.zfs.of("main", "h-")) == 25
     records = host.live(epoch("2027-11-01T00:30", zone), epoch("2027-11-02T00:30", zone))
     assert len(host.zfs.of("main", "h-")) == 24
+
+
+def test_a_disabled_schedule_lives_out_its_lifetime() -> None:
+    host = Host(specified("UTC"))
+    start = epoch("2027-06-01T13:00")
+    host.live(start - 30 * DAY, start)
+    host.policy = specified("UTC", enabled=False)
+    records = host.live(start, start + 3 * DAY)
+    assert taken(records, "12h") == []
+    assert len(taken(records, "daily")) == 3
+    assert host.zfs.of("main", "auto-12h-") == ["auto-12h-2027-06-01_12-00"]
 
 
 def test_a_spring_night_loses_nothing() -> None:
