@@ -32,7 +32,7 @@ ADVICE = (
         "make the key file readable by its owner alone (mode 0600)",
     ),
     Advice(
-        ("not accessible: No such file", "Load key"),
+        ("no such identity", "not accessible: No such file", "Load key"),
         "the key file is missing or unreadable: install it on this host",
     ),
     Advice(

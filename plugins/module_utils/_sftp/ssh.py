@@ -51,6 +51,8 @@ def ssh_argv(target: SshTarget) -> list[str]:
         "GlobalKnownHostsFile": "/dev/null",
         "UpdateHostKeys": "no",
         "IdentitiesOnly": "yes",
+        # Not "-i": of a missing file ssh then only warns, and tries the user's default keys.
+        "IdentityFile": quoted(target.key_file),
         "IdentityAgent": "none",
         "PreferredAuthentications": "publickey",
         "ConnectTimeout": str(target.connect_timeout),
@@ -70,10 +72,11 @@ def ssh_argv(target: SshTarget) -> list[str]:
     argv = [target.program, "-F", "none", "-T"]
     for name, value in options.items():
         argv += ["-o", f"{name}={value}"]
-    argv += ["-i", target.key_file, "-p", str(target.port), "-l", target.user]
+    argv += ["-p", str(target.port), "-l", target.user]
     return [*argv, "-s", "--", target.host, "sftp"]
 
 
 def quoted(path: str) -> str:
-    """A file name for an option that takes several, where a blank would split it."""
-    return '"' + path.replace("\\", "\\\\").replace('"', '\\"') + '"'
+    """A file name as the value of an option: one word, and its percent signs no tokens."""
+    escaped = path.replace("\\", "\\\\").replace('"', '\\"').replace("%", "%%")
+    return f'"{escaped}"'
