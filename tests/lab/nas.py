@@ -204,6 +204,8 @@ def _config(options: Sequence[str], sftp: Mapping[str, str]) -> str:
         "KbdInteractiveAuthentication no",
         "UsePAM no",
         "UseDNS no",
+        # What DSM 7 negotiates (OpenSSH 8.2), and light work for an emulated client.
+        "KexAlgorithms curve25519-sha256",
         "PidFile none",
         "PrintMotd no",
         "DisableForwarding yes",

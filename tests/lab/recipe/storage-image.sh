@@ -10,7 +10,8 @@
 mkdir "$ROOT"
 tar -C "$ROOT" -xf "$STORAGE_ROOT/root.tar"
 cp -r --no-preserve=ownership "$GUEST/." "$ROOT/"
-install -d -m 700 "$ROOT/root/.ssh"
+mkdir -p "$ROOT/root/.ssh"
+chmod 700 "$ROOT/root/.ssh"
 cp "$KEYS/controller.pub" "$ROOT/root/.ssh/authorized_keys"
 rm -f "$ROOT"/etc/ssh/ssh_host_*
 cp "$KEYS/guest_host" "$ROOT/etc/ssh/ssh_host_ed25519_key"
