@@ -178,6 +178,24 @@ def test_a_sparse_file_stays_sparse(estate: Estate, store: SftpClient) -> None:
         assert found.st_blocks * 512 < size / 10
 
 
+def test_directories_are_finished_from_the_deepest_up(
+    estate: Estate, store: SftpClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who is not root could not reach into a directory that has its own, narrow mode already."""
+    os.makedirs(estate.source / "a/b/c")
+    estate.ready()
+    order: list[bytes] = []
+    real = TargetTree.set_attributes
+
+    def noted(self: TargetTree, path: bytes, attributes: Any) -> list[str]:
+        order.append(path)
+        return real(self, path, attributes)
+
+    monkeypatch.setattr(TargetTree, "set_attributes", noted)
+    estate.fetch(store, b"")
+    assert order == [b"a/b/c", b"a/b", b"a", b""]
+
+
 def test_a_single_file_comes_with_its_directories(estate: Estate, store: SftpClient) -> None:
     fill(estate.source)
     estate.ready()
