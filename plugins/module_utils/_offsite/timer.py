@@ -31,6 +31,8 @@ SHELL=/bin/sh
 PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 """
 WAKE = "*/15 * * * *"
+# The night after the specified reconcile, between two incremental runs.
+PRUNE = "30 3 * * 1"
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,13 +74,24 @@ def _lines(job: Job, paths: RunnerPaths, *, here: bool, host_zone: str) -> Itera
             f"{schedule.timezone}; cron here runs in {host_zone}"
         )
         yield f"{WAKE} root {_command(paths, job, '--due')}"
+    if job.destination.pruner_user is not None:
+        yield f"# versions older than {job.limits.versions_days} days, with a login of their own"
+        yield f"{PRUNE} root {_prune(paths, job)}"
 
 
 def _command(paths: RunnerPaths, job: Job, *options: str) -> str:
-    """The runner's call; cron takes an unescaped % for a newline (crontab(5))."""
-    words = [paths.python, paths.runner, "offsite", "run", job.name]
-    words += ["--policy", paths.policy, "--quiet", "--log", *options]
-    line = f"{shlex.join(words)} > /dev/null 2>> {shlex.quote(paths.log)}"
+    words = ["run", job.name, "--policy", paths.policy, "--quiet", "--log", *options]
+    return _line(paths, words, output="/dev/null")
+
+
+def _prune(paths: RunnerPaths, job: Job) -> str:
+    return _line(paths, ["prune", "--job", job.name, "--policy", paths.policy], output=paths.log)
+
+
+def _line(paths: RunnerPaths, words: list[str], output: str) -> str:
+    """cron takes an unescaped % for a newline (crontab(5))."""
+    command = shlex.join([paths.python, paths.runner, "offsite", *words])
+    line = f"{command} >> {shlex.quote(output)} 2>> {shlex.quote(paths.log)}"
     return line.replace("%", r"\%")
 
 
