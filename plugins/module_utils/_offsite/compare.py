@@ -46,6 +46,7 @@ from ansible_collections.homelab.backup.plugins.module_utils._offsite.index impo
     attribute_values,
 )
 from ansible_collections.homelab.backup.plugins.module_utils._offsite.tree import SnapshotTree
+from ansible_collections.homelab.backup.plugins.module_utils._zfs.sendstream import stamp
 
 # A file whose ctime is this close to a snapshot's creation (whole seconds) may
 # have been written again, in the same tick of the kernel's clock, just after it.
@@ -82,6 +83,15 @@ class Touched(Protocol):
     def content_may_differ(self, number: int, size: int) -> bool:
         """False only when the content of a file of ``size`` bytes is certainly the same."""
 
+    def is_unchanged(self, number: int, known: int, size: int) -> bool:
+        """True only when an object is certainly as it was.
+
+        Args:
+            number: the object.
+            known: what :func:`sendstream.stamp` gives for what is known of it.
+            size: of a regular file, else 0.
+        """
+
 
 @dataclass(frozen=True, slots=True)
 class View:
@@ -108,15 +118,20 @@ class View:
     touched: Touched | None = None
 
 
-# The touched nodes, and their names in the index.
+# The nodes that the strategy names, those of them that may have changed, and their names.
 ROUTES = """
+CREATE TEMP TABLE IF NOT EXISTS named(id INTEGER PRIMARY KEY);
 CREATE TEMP TABLE IF NOT EXISTS touched(id INTEGER PRIMARY KEY);
 CREATE TEMP TABLE IF NOT EXISTS target(
   parent INTEGER NOT NULL, name BLOB NOT NULL, id INTEGER NOT NULL,
   PRIMARY KEY(parent, name)) WITHOUT ROWID;
+DELETE FROM temp.named;
 DELETE FROM temp.touched;
 DELETE FROM temp.target;
 """
+NAMED = """
+SELECT NULL, object.id, kind, size, mtime_ns, ctime_ns, mode, uid, gid, racy
+FROM temp.named JOIN object USING (id)"""
 TARGETS = """
 SELECT target.name, target.id, object.kind, object.size, mtime_ns, ctime_ns, mode, uid, gid, racy
 FROM temp.target LEFT JOIN object ON object.id = target.id WHERE target.parent = ?"""
@@ -124,6 +139,8 @@ FROM temp.target LEFT JOIN object ON object.id = target.id WHERE target.parent =
 # name, id, kind, size, mtime_ns, ctime_ns, mode, uid, gid, racy
 Known = tuple[Any, ...]
 
+
+FORMAT_BY_KIND = {kind: bits for bits, kind in KIND_BY_FORMAT.items()}
 
 # Linux' limit of a path argument, with the final NUL.
 PATH_MAX = 4096
@@ -234,14 +251,26 @@ class Comparison:
         """From the root, the ways to every touched node that the index knows.
 
         With each changed file a stream names up to 31 neighbours, so these may be
-        as many as the dataset has: they stay in the database.
+        as many as the dataset has: they stay in the database. Most neighbours
+        show in the stream that nothing about them is new.
         """
         self._db.executescript(ROUTES)
-        for numbers in (touched.objects, self._pending):
-            self._db.executemany(
-                "INSERT OR IGNORE INTO temp.touched VALUES (?)",
-                ((self._node(number),) for number in numbers),
-            )
+        self._db.executemany(
+            "INSERT OR IGNORE INTO temp.named VALUES (?)",
+            ((self._node(number),) for number in touched.objects),
+        )
+        self._db.executemany(
+            "INSERT INTO temp.touched VALUES (?)",
+            (
+                (row[1],)
+                for row in self._db.execute(NAMED)
+                if not _is_cleared(touched, row[1] & OBJECT_MASK, row)
+            ),
+        )
+        self._db.executemany(
+            "INSERT OR IGNORE INTO temp.touched VALUES (?)",
+            ((self._node(number),) for number in self._pending),
+        )
         self._db.execute(
             """
             INSERT INTO temp.target
@@ -316,8 +345,9 @@ class Comparison:
             mode is Mode.ALL
             or not same
             or touched is None
-            or number in touched.objects
             or number in self._pending
+            or row is None
+            or not _is_cleared(touched, number, row)
         )
         if not look and row is not None and mode is Mode.TOUCHED:
             if row[2] == DIRECTORY and (node in self._holders or node in self._steps):
@@ -466,3 +496,12 @@ class Comparison:
         self._gone.clear()
         self._changed.clear()
         self.tally.noting += time.perf_counter() - started
+
+
+def _is_cleared(touched: Touched, number: int, known: Known) -> bool:
+    """True when an object is certainly as the index knows it, without a look at it."""
+    dummy_name, dummy_id, kind, size, mtime_ns, ctime_ns, mode, uid, gid, dummy_racy = known
+    if kind is None:
+        return False
+    whole = FORMAT_BY_KIND[kind] | mode
+    return touched.is_unchanged(number, stamp(whole, uid, gid, size, mtime_ns, ctime_ns), size)

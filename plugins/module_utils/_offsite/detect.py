@@ -126,6 +126,10 @@ class Nothing:
         """No content changed."""
         return False
 
+    def is_unchanged(self, number: int, known: int, size: int) -> bool:
+        """Nothing did."""
+        return True
+
 
 @dataclass(frozen=True, slots=True)
 class Rates:

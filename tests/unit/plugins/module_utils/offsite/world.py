@@ -60,6 +60,13 @@ class Changes:
             for number in numbers
             if rng.random() < 0.05 or old.get(number) != new.get(number)
         } | self._differ
+        # Neighbours of what changed: some show that they did not change themselves.
+        cleared = {int(number) for number in numbers if rng.random() < 0.7}
+        self._really = (
+            self.objects - {int(number) for number in numbers if old.get(number) == new.get(number)}
+            | (self.objects - cleared)
+            | self._differ
+        )
         self.changed_directories: Set[int] = {
             int(number)
             for number in numbers
@@ -68,6 +75,9 @@ class Changes:
 
     def content_may_differ(self, number: int, size: int) -> bool:
         return size > 0 and number in self._differ
+
+    def is_unchanged(self, number: int, known: int, size: int) -> bool:
+        return number not in self._really
 
 
 def look(top: Path) -> dict[str, list]:
