@@ -29,7 +29,7 @@ def run(
     :raises LabError: not found, non-zero exit or time-out, with the last lines it wrote.
     """
     command = ["setpriv", "--pdeathsig", "KILL", "--", *argv]
-    merged = {**os.environ, **(env or {})}
+    merged = {**_environment(), **(env or {})}
     try:
         if log is None:
             done = subprocess.run(
@@ -77,6 +77,12 @@ def isolated(argv: Sequence[str]) -> list[str]:
     return ["unshare", "--mount", "--pid", "--fork", "--kill-child", "--", *argv]
 
 
+def _environment() -> dict[str, str]:
+    """This process' environment; the system's directories are on PATH even after a plain su."""
+    path = os.environ.get("PATH", os.defpath)
+    return {**os.environ, "PATH": f"{path}:/usr/local/sbin:/usr/sbin:/sbin"}
+
+
 def _brief(argv: Sequence[str]) -> str:
     return " ".join(argv)[:200]
 
@@ -98,6 +104,7 @@ def start_daemon(argv: Sequence[str], pid_file: Path, log: Path) -> None:
     with log.open("ab") as stream:
         process = subprocess.Popen(
             ["sh", "-c", _RECORD_AND_START, "-", str(pid_file), *argv],
+            env=_environment(),
             stdin=subprocess.DEVNULL,
             stdout=stream,
             stderr=stream,
