@@ -18,6 +18,7 @@ import sqlite3
 from ansible_collections.homelab.backup.plugins.module_utils._offsite.entry import (
     DIRECTORY,
     FILE,
+    OBJECT_MASK,
     Attributes,
     join,
 )
@@ -110,12 +111,30 @@ def _make_directories(index: Index) -> None:
     """Directories that were made, as directories: a run that resumes has to know that much."""
     made = index.db.execute("SELECT parent, name, id FROM step WHERE act = 'mkdir'").fetchall()
     for parent, name, node in made:
+        if not index.is_directory(node):
+            _free_number(index, node)
+            store_object(index.db, node, _changed(index, node) or UNKNOWN_DIRECTORY, False)
         index.db.execute(
             "INSERT OR REPLACE INTO link(parent, name, id, version) VALUES (?, ?, ?, 0)",
             (parent, name, node),
         )
-        if not index.is_directory(node):
-            store_object(index.db, node, _changed(index, node) or UNKNOWN_DIRECTORY, False)
+
+
+def _free_number(index: Index, node: int) -> None:
+    """Part names from a node whose object number a directory has been given.
+
+    A name with content keeps it under a node of its own (no dataset has the
+    number 0), until a file takes its place; of other names nothing is stored.
+    """
+    db = index.db
+    db.execute(
+        "UPDATE link SET id = ? WHERE id = ? AND sha256 IS NOT NULL", (node & OBJECT_MASK, node)
+    )
+    for parent, name in db.execute(
+        "SELECT parent, name FROM link WHERE id = ?", (node,)
+    ).fetchall():
+        emit(index, drop_record(join(index.path_of(parent), name)))
+        db.execute("DELETE FROM link WHERE parent = ? AND name = ?", (parent, name))
 
 
 def _forget_unreachable(db: sqlite3.Connection, lost: int) -> None:

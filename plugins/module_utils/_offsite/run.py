@@ -21,8 +21,9 @@ from __future__ import annotations
 import json
 import os
 import secrets
+import sqlite3
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -103,6 +104,7 @@ from ansible_collections.homelab.backup.plugins.module_utils._sftp.values import
 )
 from ansible_collections.homelab.backup.plugins.module_utils._sftp.values import storable_mtime
 from ansible_collections.homelab.backup.plugins.module_utils._zfs.ports import Zfs
+from ansible_collections.homelab.backup.plugins.module_utils._zfs.values import Snapshot
 
 INCREMENTAL, RECONCILE = "incremental", "reconcile"
 MODES = (INCREMENTAL, RECONCILE)
@@ -229,6 +231,16 @@ class OffsiteRun:
         except BackupError as error:
             self._end(FAILED, error)
             raise
+        except sqlite3.Error as failure:
+            trouble = ConfigError(
+                "keep the offsite index",
+                on=str(index_path(self._policy, self._job)),
+                found=str(failure),
+                remedy="look at the free space of its pool; if the file is damaged move it away, "
+                "the next run rebuilds it from the destination",
+            )
+            self._end(FAILED, trouble)
+            raise trouble from failure
         except KeyboardInterrupt:
             self._end(FAILED, BackupError("finish the run", found="it was interrupted"))
             raise
@@ -242,7 +254,10 @@ class OffsiteRun:
 
     def _end(self, verdict: str, error: BackupError) -> None:
         self.record.finish(verdict, self._ports.clock.now(), error)
-        write_record(self._policy.state_dir, self.record)
+        try:
+            write_record(self._policy.state_dir, self.record)
+        except OSError as failure:
+            error.found += f"; nor could the run record be written: {failure}"
 
     def _whole(self, stack: ExitStack) -> None:
         store = self._ports.connect(self._job)
@@ -311,10 +326,12 @@ class OffsiteRun:
                 f"{name}: its key is not loaded; what is stored of it stays"
             )
         short = self._take_snapshots([member.name for member in scope.members], index)
+        snapshots = self._bases.all()
+        self._forget_failed(index, snapshots, short)
         survey = Survey(
             index,
             scope,
-            self._bases.all(),
+            snapshots,
             short,
             stack.enter_context(self._ports.mounts),
             excludes_changed=index.get("excludes") not in (None, excludes.fingerprint),
@@ -377,6 +394,13 @@ class OffsiteRun:
         self._bases.take(names, self._run)
         return short_name(self._run)
 
+    def _forget_failed(self, index: Index, snapshots: Sequence[Snapshot], short: str) -> None:
+        """Destroy what failed runs left; else every failure would keep its snapshot's space."""
+        stopped = json.loads(index.get("stopped") or "null")
+        wanted = {short, stopped["short"] if stopped else short}
+        keep = self._base_guids(index) | {item.guid for item in snapshots if item.short in wanted}
+        self.record.notes.extend(self._bases.clean(keep, snapshots))
+
     def _detect(self, survey: Survey, detector: Detector) -> None:
         self._progress.step("looking for changes")
         survey.index.forget_comparison()
@@ -398,6 +422,8 @@ class OffsiteRun:
     def _apply(self, work: Work, survey: Survey, detector: Detector) -> None:
         """Reshape and send until nothing that should have moved is missing."""
         index = work.index
+        with index.transaction():
+            index.put("unfinished", self._run)
         for dummy_attempt in range(ATTEMPTS):
             work.hash_movers(survey)
             settle(index)
@@ -460,6 +486,7 @@ class OffsiteRun:
         pending = index.db.execute("SELECT count(*) FROM link WHERE version IS NULL").fetchone()[0]
         if pending and not self.record.problems:
             self.record.problems.append(f"{pending} files are still to be sent")
+        self.record.notes.extend(work.describe_leftovers())
         self.record.special = [f"{printable(path)}: {kind}" for kind, path in special_files(index)]
         self._progress.step("writing the index offsite")
         if self._is_reconciled(index):
@@ -479,15 +506,20 @@ class OffsiteRun:
             index.put("stopped", None)
             index.put("adopting", None)
             index.put("distrusted", None)
+            index.put("unfinished", None)
             for key, value in detector.measured.items():
                 index.put(key, value)
         survey.close()
         self._clean(index)
 
+    @staticmethod
+    def _base_guids(index: Index) -> set[int]:
+        rows = index.db.execute("SELECT base_guid FROM dataset WHERE base_guid IS NOT NULL")
+        return {int(row[0]) for row in rows}
+
     def _clean(self, index: Index, keep_short: str = "") -> None:
         """Destroy our snapshots that no later run needs."""
-        rows = index.db.execute("SELECT base_guid FROM dataset WHERE base_guid IS NOT NULL")
-        keep = {int(row[0]) for row in rows}
+        keep = self._base_guids(index)
         if keep_short:
             keep |= {item.guid for item in self._bases.all() if item.short == keep_short}
         self.record.notes.extend(self._bases.clean(keep))
@@ -514,7 +546,16 @@ class Work:
         self._record = record
         self._progress = progress
         self.finding: Callable[[str], None] = record.findings.append
-        self.reshaping = Reshaping(index, store, layout, self.finding)
+        # What a killed or failed run had placed without recording it is no finding.
+        self.unfinished = index.get("unfinished")
+        self._leftovers = 0
+        self.reshaping = Reshaping(
+            index,
+            store,
+            layout,
+            self.finding,
+            self.finding if self.unfinished is None else self._count_leftover,
+        )
         self._waiting = 1_000_000_000
         self.survey: Survey
         record.counts = {
@@ -526,6 +567,19 @@ class Work:
             "deleted": 0,
             "directories_made": 0,
         }
+
+    def _count_leftover(self, dummy_finding: str) -> None:
+        self._leftovers += 1
+
+    def describe_leftovers(self) -> list[str]:
+        """A note of what was found of an unfinished run."""
+        if not self._leftovers:
+            return []
+        note = (
+            f"{self._leftovers} files that run {self.unfinished} had stored and not recorded "
+            "were set aside and sent again"
+        )
+        return [note]
 
     def distrust(self, reason: str) -> None:
         """From now on until a run has ended well: walk, and look at the whole destination."""

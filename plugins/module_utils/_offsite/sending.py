@@ -450,7 +450,7 @@ class Sending:
             for item, pair, outcome in zip(items, pairs, outcomes, strict=True):
                 error = outcome.error
                 if isinstance(error, RemoteError) and error.reason is Reason.EXISTS:
-                    self._reshaping.set_aside(item.name.path)
+                    self._reshaping.make_way(item.name.path)
                     error = self._store.rename_many([pair], overwrite=True)[0].error
                 if error is not None:
                     self._problem(item.name.path, error)

@@ -224,16 +224,23 @@ class Reshaping:
         store: the destination.
         layout: of the run that planned the steps (not of the one that resumes them).
         report: told of each finding, a sentence.
+        leftover: told instead of ``report`` of what stands where a new name belongs.
     """
 
     def __init__(
-        self, index: Index, store: RemoteStore, layout: Layout, report: Callable[[str], None]
+        self,
+        index: Index,
+        store: RemoteStore,
+        layout: Layout,
+        report: Callable[[str], None],
+        leftover: Callable[[str], None] | None = None,
     ) -> None:
         self._index = index
         self._db = index.db
         self._store = store
         self._layout = layout
         self._report = report
+        self._leftover = leftover or report
         self._made: set[bytes] = set()
 
     def make(self) -> None:
@@ -379,8 +386,20 @@ class Reshaping:
         """Report a finding."""
         self._report(finding)
 
+    def make_way(self, path: bytes) -> None:
+        """Move what stands where a new file belongs into versions.
+
+        A killed run may have given the file its name and not recorded it.
+        """
+        self._move_away(path)
+        self._leftover(f"unexpected at the destination, set aside: {printable(path)}")
+
     def set_aside(self, path: bytes) -> None:
         """Move what is at ``path`` in the tree, and should not be, into versions."""
+        self._move_away(path)
+        self._report(f"unexpected at the destination, set aside: {printable(path)}")
+
+    def _move_away(self, path: bytes) -> None:
         aside, again = self._layout.version(STRAY, path), 1
         while self._there(aside):
             again += 1
@@ -389,7 +408,6 @@ class Reshaping:
         moved = self._store.rename_many([(self._layout.path(path), aside)], overwrite=True)[0]
         if moved.error is not None:
             raise moved.error
-        self._report(f"unexpected at the destination, set aside: {printable(path)}")
 
 
 def make_parents(

@@ -65,6 +65,26 @@ def test_random_history(world: World, seed: int) -> None:
         raise
 
 
+@pytest.mark.parametrize("seed", SEEDS)
+def test_random_history_with_kills(world: World, seed: int) -> None:
+    """Runs killed at any external step, changes in between, then a run that puts all right."""
+    rng = random.Random(seed)
+    inventor = histories.Inventor(seed)
+    top = os.fsencode(world.tops["main"]) + b"/history"
+    histories.replay(top, inventor.first())
+    if rng.random() < 0.7:
+        checked_run(world)
+    for dummy in range(3):
+        histories.proceed(top, inventor, rng.randrange(1, 10))
+        for dummy_kill in range(rng.choice((1, 1, 2))):
+            strategy = rng.choice(("stream", "walk", None))
+            at = rng.randrange(1, rng.choice((40, 150, 300)))
+            print(f"killed ({strategy}) at", world.killed_run(at, strategy=strategy))
+            if rng.random() < 0.3:
+                histories.proceed(top, inventor, rng.randrange(1, 5))
+        checked_run(world, rng.choice(("stream", "walk", None)))
+
+
 both = pytest.mark.parametrize("strategy", ["stream", "walk"])
 
 

@@ -15,8 +15,10 @@ import hashlib
 import json
 import os
 import random
+import signal
 import stat
 import time
+import traceback
 from collections.abc import Mapping, Sequence, Set
 from pathlib import Path
 from typing import Any
@@ -37,6 +39,7 @@ from ansible_collections.homelab.backup.plugins.module_utils._zfs.values import 
     Destroyed,
     Snapshot,
 )
+from tests.integration.offsite.in_guest import warm_runner
 from tests.integration.offsite.in_guest.read_snapshots import IndexCheck, Reading, clamp
 from tests.unit.plugins.module_utils.offsite.remote import NO_REMOVAL, server
 
@@ -222,22 +225,17 @@ class World:
     def snapshots(
         self, roots: Sequence[str], *, recursive: bool = True, user_properties: Sequence[str] = ()
     ) -> tuple[Snapshot, ...]:
-        return tuple(
-            Snapshot(
-                name,
-                item["guid"],
-                item["txg"],
-                item["creation"],
-                0,
-                item["written"],
-                item["holds"],
-                (),
-                item["properties"],
-            )
-            for name, item in sorted(
-                self._read()["snapshots"].items(), key=lambda pair: pair[1]["txg"]
-            )
-        )
+        found: list[Snapshot] = []
+        latest: dict[str, object] = {}
+        known = sorted(self._read()["snapshots"].items(), key=lambda pair: pair[1]["txg"])
+        for name, item in known:
+            dataset = name.partition("@")[0]
+            # Against the one before it that is still there, as ZFS counts it.
+            written = 0 if latest.get(dataset) == item["seen"] else 4096
+            latest[dataset] = item["seen"]
+            numbers = (item["guid"], item["txg"], item["creation"], 0, written, item["holds"])
+            found.append(Snapshot(name, *numbers, (), item["properties"]))
+        return tuple(found)
 
     def snapshot(self, names: Sequence[str], properties: Mapping[str, str]) -> None:
         state = self._read()
@@ -246,17 +244,10 @@ class World:
             dataset = name.partition("@")[0]
             state["guid"] += 1
             seen = look(self.base / "pool" / str(state["datasets"][dataset]))
-            before = [
-                item
-                for other, item in state["snapshots"].items()
-                if other.partition("@")[0] == dataset
-            ]
-            latest = max(before, key=lambda item: item["txg"], default=None)
             state["snapshots"][name] = {
                 "guid": state["guid"],
                 "txg": state["txg"],
                 "creation": int(time.time()),
-                "written": 0 if latest is not None and latest["seen"] == seen else 4096,
                 "holds": 0,
                 "properties": dict(properties),
                 "seen": seen,
@@ -316,6 +307,25 @@ class World:
         """One run of the job."""
         job = self.policy.jobs[0]
         return OffsiteRun(self.policy, job, self, Options(**options), self).run()
+
+    def killed_run(self, at: int, **options: Any) -> str:
+        """A run that is killed at its external step ``at``; the last step that it came to."""
+        log = self.base / "steps"
+        pid = os.fork()
+        if pid == 0:
+            status = 1
+            try:
+                warm_runner.install_kills(at, str(log))
+                self.run(**options)
+                status = 0
+            finally:
+                if status:
+                    traceback.print_exc()
+                os._exit(status)
+        status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+        if status not in (0, -signal.SIGKILL):
+            raise AssertionError(f"the run ended with {status}")
+        return log.read_text().splitlines()[-1]
 
     def differences(self) -> list[str]:
         """Where the destination or the index is not what the datasets hold."""
