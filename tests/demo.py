@@ -117,7 +117,7 @@ def demo(lab: Lab) -> bool:
     lab.reset()
     guest = lab.guest
     say("Write down the estate, converge it: one playbook")
-    play(lab, "site.yml", "-e", "truenas_rclone=")
+    play(lab, "site.yml")
     say("Data")
     guest.run(FIRST, check=True)
     shell(guest, "cd /mnt/main && du -sh documents photos && ls -l documents/will.txt")

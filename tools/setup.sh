@@ -77,6 +77,10 @@ set --
 for tool in git make; do
     command -v "$tool" >/dev/null || set -- "$@" "$tool"
 done
+# Tests speak SFTP with OpenSSH's own server, as a child process; it is no service.
+if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null && [ ! -x /usr/lib/openssh/sftp-server ]; then
+    set -- "$@" openssh-sftp-server
+fi
 if ! python=$(find_python); then
     set -- "$@" python3 python3-venv
 fi

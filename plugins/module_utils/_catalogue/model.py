@@ -145,7 +145,7 @@ class Limits:
 class Bulk:
     """What carries the bulk of the bytes. ``rclone`` is "" for the state directory's."""
 
-    program: Literal["auto", "sftp", "rclone"]
+    program: Literal["sftp", "rclone"]
     rclone: str
     threshold: int
     transfers: int

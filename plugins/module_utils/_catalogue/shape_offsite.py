@@ -159,21 +159,21 @@ BULK = Shape(
     (
         Key(
             "program",
-            scalar(choice("auto", "sftp", "rclone")),
-            "what uploads file contents; auto takes rclone for large files",
-            default="auto",
+            scalar(choice("sftp", "rclone")),
+            "what uploads large files: the runner itself, or rclone",
+            default="sftp",
         ),
         Key(
             "rclone",
             scalar(absolute_path),
-            "the rclone binary on the storage host",
+            "the rclone binary on the storage host, if it is used",
             default="",
             default_text="`<state_directory>/bin/rclone`",
         ),
         Key(
             "threshold",
             scalar(size),
-            "with auto, files of at least this size go through rclone",
+            "files of at least this size count as large",
             default=64 * MIB,
             default_text="64MiB",
         ),

@@ -20,7 +20,7 @@ from ansible_collections.homelab.backup.plugins.module_utils._core.formats impor
 
 FORMAT = Format("offsite-policy", 1)
 JOB_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}\Z")
-BULK_PROGRAMS = ("auto", "sftp", "rclone")
+BULK_PROGRAMS = ("sftp", "rclone")
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +73,7 @@ class Limits:
 class Bulk:
     """Which program sends files of ``threshold_bytes`` or more."""
 
-    program: str = "auto"
+    program: str = "sftp"
     rclone: str = "rclone"
     threshold_bytes: int = 64 << 20
     transfers: int = 4

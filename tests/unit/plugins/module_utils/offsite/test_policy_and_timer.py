@@ -78,7 +78,7 @@ def test_the_control_directory_is_a_sibling_unless_it_is_named() -> None:
         (("jobs", 0, "destination", "directory"), "Backup", "absolute path"),
         (("jobs", 0, "destination", "port"), 70_000, "port"),
         (("jobs", 0, "limits"), {"max_changed_share": 30}, "from 0 to 1"),
-        (("jobs", 0, "bulk"), {"program": "scp"}, "auto, sftp, rclone"),
+        (("jobs", 0, "bulk"), {"program": "scp"}, "sftp, rclone"),
         (("jobs", 0, "adopt"), "yes", "true or false"),
         (("jobs", 0, "colour"), "red", "jobs[0].colour: is unknown"),
         (("jobs", 0, "name"), "../x", "letters, digits"),
