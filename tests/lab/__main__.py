@@ -47,6 +47,7 @@ def _status(lab: Lab, dummy: argparse.Namespace) -> int:
 
 
 def _exec(lab: Lab, options: argparse.Namespace) -> int:
+    lab.require_up()
     command = options.command
     stdin = sys.stdin.buffer.read() if options.stdin else b""
     line = command[0] if len(command) == 1 else command

@@ -121,7 +121,7 @@ class Lab:
         if not state.isidentifier() or state == golden.NAME:
             raise LabError(f"{state!r} can't name a state: letters, digits and underscores only")
         with self._alone():
-            self._require_up()
+            self.require_up()
             self.guest.run(["sync"])
             kept = self._saved(state)
             shutil.rmtree(kept, ignore_errors=True)
@@ -164,12 +164,12 @@ class Lab:
 
     def inside(self, *argv: str) -> list[str]:
         """A command of this machine, to be run in the instance's namespace."""
-        self._require_up()
+        self.require_up()
         return network.inside(self.settings.namespace, argv)
 
     def ssh(self, *arguments: str) -> list[str]:
         """The ``ssh`` command line; host names: truenas, nas-backup, nas-offsite, ..."""
-        self._require_up()
+        self.require_up()
         return ["ssh", "-F", str(self.settings.run / ssh_config.NAME), *arguments]
 
     # Steps
@@ -252,7 +252,10 @@ class Lab:
     def _monitor(self) -> qemu.Monitor:
         return qemu.Monitor(self.settings.run / "qmp.sock")
 
-    def _require_up(self) -> None:
+    def require_up(self) -> None:
+        """
+        :raises LabError: the instance isn't up.
+        """
         if not self.is_up():
             raise LabError(
                 f"lab {self.settings.instance!r} isn't up: python -m tests.lab up (or make lab-up)"
