@@ -205,7 +205,7 @@ def _config(options: Sequence[str], sftp: Mapping[str, str]) -> str:
         "UsePAM no",
         "UseDNS no",
         # What DSM 7 negotiates (OpenSSH 8.2), and light work for an emulated client.
-        "KexAlgorithms curve25519-sha256",
+        "KexAlgorithms curve25519-sha256,curve25519-sha256@libssh.org",
         "PidFile none",
         "PrintMotd no",
         "DisableForwarding yes",
