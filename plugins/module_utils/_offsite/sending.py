@@ -264,10 +264,7 @@ class Sending:
     def _batch(self, batch: list[tuple[Attributes, list[Name]]]) -> None:
         uploads: list[tuple[Attributes, Name]] = []
         links: list[tuple[Attributes, Name, Name | None]] = []
-        for attributes, names in batch:
-            rest = self._accept_unchanged(attributes, names)
-            if not rest:
-                continue
+        for attributes, rest in self._accept_unchanged(batch):
             stored = self._stored_name(rest[0].node) if self._links else None
             if stored is None:
                 uploads.append((attributes, rest[0]))
@@ -282,40 +279,60 @@ class Sending:
             self._record(self._place(ready))
             self._record(self._place(self._upload(refused)))
 
-    def _accept_unchanged(self, attributes: Attributes, names: list[Name]) -> list[Name]:
-        """Names whose stored content is what the file still holds need no sending."""
-        candidates = [name for name in names if name.sha256 and name.size == attributes.size]
-        found = self._already_there(attributes, [name for name in names if name.sha256 is None])
-        if not candidates and not found:
-            return names
-        digest = self._hash((candidates or found)[0])
-        if digest is None:
-            return []
-        same = [name for name in candidates if name.sha256 == digest]
+    def _accept_unchanged(
+        self, batch: list[tuple[Attributes, list[Name]]]
+    ) -> list[tuple[Attributes, list[Name]]]:
+        """Names whose stored content is what the file still holds need no sending; the others."""
+        there = self._already_there(batch)
+        same: list[Ready] = []
+        taken_over: list[Ready] = []
+        left: list[tuple[Attributes, list[Name]]] = []
+        for attributes, names in batch:
+            candidates = [name for name in names if name.sha256 and name.size == attributes.size]
+            found = [name for name in names if name in there]
+            if not candidates and not found:
+                left.append((attributes, names))
+                continue
+            digest = self._hash((candidates or found)[0])
+            if digest is None:
+                continue
+            kept = [name for name in candidates if name.sha256 == digest]
+            same += [Ready(name, attributes, b"", digest) for name in kept]
+            taken_over += [Ready(name, attributes, b"", digest) for name in found]
+            rest = [name for name in names if name not in kept and name not in found]
+            if rest:
+                left.append((attributes, rest))
+        self._store.setstat_many(
+            (
+                self._layout.path(item.name.path),
+                RemoteAttributes(mtime=storable_mtime(item.attributes.mtime_ns / 1e9)),
+            )
+            for item in same
+        )
+        self.sent.unchanged += len(same) + len(taken_over)
+        self._record(same, sent=False)
         # What was taken over counts as never read back: its content was not seen yet.
-        self._record([Ready(name, attributes, b"", digest) for name in found])
-        self.sent.unchanged += len(found)
-        names = [name for name in names if name not in found]
-        if same:
-            mtime = RemoteAttributes(mtime=storable_mtime(attributes.mtime_ns / 1e9))
-            self._store.setstat_many((self._layout.path(name.path), mtime) for name in same)
-            self.sent.unchanged += len(same)
-            self._record([Ready(name, attributes, b"", digest) for name in same], sent=False)
-        return [name for name in names if name not in same]
+        self._record(taken_over)
+        return left
 
-    def _already_there(self, attributes: Attributes, names: list[Name]) -> list[Name]:
-        """While a destination is taken over: names that stand there with this size and time."""
-        if not self._adopting or not names:
-            return []
-        outcomes = self._store.stat_many([self._layout.path(name.path) for name in names])
-        wanted = (attributes.size, storable_mtime(attributes.mtime_ns / 1e9))
-        return [
+    def _already_there(self, batch: list[tuple[Attributes, list[Name]]]) -> set[Name]:
+        """While a destination is taken over: names that stand there with their size and time."""
+        if not self._adopting:
+            return set()
+        asked = [
+            (name, attributes.size, storable_mtime(attributes.mtime_ns / 1e9))
+            for attributes, names in batch
+            for name in names
+            if name.sha256 is None
+        ]
+        outcomes = self._store.stat_many(self._layout.path(name.path) for name, *dummy in asked)
+        return {
             name
-            for name, outcome in zip(names, outcomes, strict=True)
+            for (name, *wanted), outcome in zip(asked, outcomes, strict=True)
             if outcome.attributes is not None
             and outcome.attributes.kind is Kind.FILE
-            and (outcome.attributes.size, outcome.attributes.mtime) == wanted
-        ]
+            and [outcome.attributes.size, outcome.attributes.mtime] == wanted
+        }
 
     def _hash(self, name: Name) -> bytes | None:
         try:
