@@ -4,7 +4,8 @@
 
     python -m tests.bench [PART ...] [--scale 0.1] [--output DIRECTORY]
 
-It brings the storage lab up itself, and asserts no time: the table says whether
+It brings up a storage lab of its own (instance ``bench`` unless HOMELAB_LAB names
+another, which is reset), takes it down again, and asserts no time: the table says whether
 the goals were reached on this machine. Exit status 1 means that a part failed.
 """
 
@@ -39,7 +40,7 @@ WITHOUT_LAB = {"memory"}
 
 
 def main() -> int:
-    """Run the parts in turn; one that fails is reported, the others go on."""
+    """Read the command line; a part that fails is reported, the others go on."""
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
     parser.add_argument("parts", nargs="*", metavar="PART", help=f"of {', '.join(PARTS)}")
     parser.add_argument("--scale", type=float, default=1.0, help="share of the full sizes")
@@ -50,9 +51,20 @@ def main() -> int:
     if unknown:
         parser.error(f"no such part: {', '.join(unknown)}; there are {', '.join(PARTS)}")
     parts = options.parts or list(PARTS)
+    os.environ.setdefault("HOMELAB_LAB", "bench")
     lab = Lab(load())
+    ours = bool(set(parts) - WITHOUT_LAB) and not lab.is_up()
     if set(parts) - WITHOUT_LAB:
         lab.up()
+    try:
+        return measure(lab, parts, options)
+    finally:
+        if ours:
+            lab.down()
+
+
+def measure(lab: Lab, parts: list[str], options: argparse.Namespace) -> int:
+    """The parts in turn, and the table."""
     report = Report(options.scale)
     failed = 0
     for part in parts:

@@ -39,6 +39,7 @@ TREES = (
 
 def detection(context: Context) -> None:
     """The whole grid."""
+    context.lab.reset()
     side = GuestSide(context.lab.guest)
     for tree in TREES:
         _tree(context, side, tree)
