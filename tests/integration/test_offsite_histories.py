@@ -4,13 +4,17 @@
 
 from __future__ import annotations
 
+import json
 import os
 import random
 
 import pytest
 
-from tests.integration.offsite.campaign import Campaign, assert_incremental
+from tests.integration.offsite.as_specified import AsSpecified
+from tests.integration.offsite.campaign import PLAYER, Campaign, assert_incremental
 from tests.integration.offsite.installation import installed, job_document
+from tests.integration.offsite.remote_tree import read_remote
+from tests.integration.offsite.source_tree import compare, read_source
 from tests.lab.guest import Guest
 from tests.lab.nas import Nas
 
@@ -37,3 +41,24 @@ def test_every_sync_equals_its_snapshot(guest: Guest, nas: Nas) -> None:
         assert_incremental(ran, strategy)
         if strategy is not None:
             assert ran.strategies["main/trees"] == strategy
+
+
+def test_a_sync_as_specified_fails_the_same_test(guest: Guest, nas: Nas) -> None:
+    """Were it to pass, the histories would be too tame to prove anything."""
+    installed(guest, nas, [job_document("main", "main")])
+    guest.zfs("create", "main/specified")
+    naive = AsSpecified(guest, nas, "main/specified")
+    histories = [{"top": f"/mnt/main/specified/{number}", "seed": number} for number in range(20)]
+    wrong: list[tuple[bytes, str]] = []
+    for step in range(3):
+        guest.python(PLAYER, stdin=json.dumps({"step": step, "histories": histories}))
+        record = {"snapshots": {"main/specified": {"snapshot": naive.run()}}}
+        expected, dummy = read_source(guest, record, "main/specified")
+        wrong = compare(expected, read_remote(nas, naive.directory, list(expected)))
+        print(f"step {step}: {len(wrong)} differences", flush=True)
+        if step == 0:
+            # Its full copy brings the files, or the test would prove nothing.
+            missing = [path for path, text in wrong if text.endswith("destination: nothing")]
+            files = [path for path, found in expected.items() if found.kind == "f"]
+            assert len(missing) < len(files) // 2, missing
+    assert len(wrong) > 10
