@@ -98,7 +98,7 @@ def become(request, descriptors, module):
         try:
             module.main()
         except SystemExit as leave:
-            status = leave.code if isinstance(leave.code, int) else 1 if leave.code else 0
+            status = leave.code if isinstance(leave.code, int) else int(leave.code is not None)
     finally:
         if sys.exc_info()[0] is not None:
             traceback.print_exc()

@@ -13,6 +13,7 @@ import os
 import random
 from collections.abc import Iterable
 from pathlib import Path
+from typing import TypeAlias
 
 import pytest
 
@@ -22,7 +23,7 @@ from tests.unit.plugins.module_utils.offsite.world import World
 
 SEEDS = range(12)
 STEPS = 4
-Step = tuple[str | None, list[Operation]]
+Step: TypeAlias = "tuple[str | None, list[Operation]]"
 
 
 @pytest.fixture
