@@ -255,9 +255,10 @@ class Comparison:
         show in the stream that nothing about them is new.
         """
         self._db.executescript(ROUTES)
+        first = self._node(0)
         self._db.executemany(
             "INSERT OR IGNORE INTO temp.named VALUES (?)",
-            ((self._node(number),) for number in touched.objects),
+            ((first | number,) for number in touched.objects),
         )
         self._db.executemany(
             "INSERT INTO temp.touched VALUES (?)",
