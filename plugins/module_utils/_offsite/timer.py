@@ -80,19 +80,22 @@ def _lines(job: Job, paths: RunnerPaths, *, here: bool, host_zone: str) -> Itera
 
 
 def _command(paths: RunnerPaths, job: Job, *options: str) -> str:
+    """A run logs its outcome itself; what it says on standard error goes to the log, too."""
     words = ["run", job.name, "--policy", paths.policy, "--quiet", "--log", *options]
-    return _line(paths, words, output="/dev/null")
+    return _line(paths, words, "2>&1 > /dev/null")
 
 
 def _prune(paths: RunnerPaths, job: Job) -> str:
-    return _line(paths, ["prune", "--job", job.name, "--policy", paths.policy], output=paths.log)
+    return _line(paths, ["prune", "--job", job.name, "--policy", paths.policy], "2>&1")
 
 
-def _line(paths: RunnerPaths, words: list[str], output: str) -> str:
-    """cron takes an unescaped % for a newline (crontab(5))."""
+def _line(paths: RunnerPaths, words: list[str], streams: str) -> str:
+    """Through a pipe: with '>> LOG' alone, a log that can't be opened would stop the job itself.
+
+    cron takes an unescaped % for a newline (crontab(5)).
+    """
     command = shlex.join([paths.python, paths.runner, "offsite", *words])
-    line = f"{command} >> {shlex.quote(output)} 2>> {shlex.quote(paths.log)}"
-    return line.replace("%", r"\%")
+    return f"{command} {streams} | cat >> {shlex.quote(paths.log)}".replace("%", r"\%")
 
 
 def due(job: Job, last: Mapping[str, Any] | None, now: int) -> str | None:
