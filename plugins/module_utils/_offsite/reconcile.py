@@ -111,11 +111,12 @@ class Reconciling:
     def _skip(self, path: bytes, attributes: Attributes) -> bool:
         """True for what isn't descended into: the NAS' own, and strays (noted here)."""
         parent, dummy, name = path.rpartition(b"/")
-        if is_foreign(name):
+        row = self._row(parent, name)
+        # The source may have things of these names, too; those are looked at as any other.
+        if row is None and any(map(is_foreign, path.split(b"/"))):
             return True
         if not attributes.is_directory:
             return False
-        row = self._row(parent, name)
         if row is not None and row[1] == DIRECTORY:
             if len(self._nodes) > 200_000:
                 self._nodes = {b"": self._nodes[b""]}

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import os
 import random
+import shutil
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TypeAlias
@@ -133,3 +134,47 @@ def test_directory_moves_out_of_a_deleted_one_and_loses_a_file(world: World, str
     # Attributes of what moved are looked up by its names in the index.
     (top / "moved" / "stays").chmod(0o600)
     checked_run(world, strategy)
+
+
+def test_names_of_the_nas_at_the_source(world: World) -> None:
+    """They are files as any other there; what the NAS itself adds to them is left alone."""
+    played(
+        world,
+        [
+            *(["mkdir", path] for path in ("@eaDir", "d", "d/@eaDir")),
+            ["create", "@eaDir/f", 1, 10],
+            ["create", "#recycle", 2, 10],
+        ],
+        strategy=None,
+    )
+    (world.tree / "@eaDir" / "thumb").write_text("the NAS' own")
+    (world.tree / "d" / "#recycle").mkdir()
+    record = world.run(mode="reconcile")
+    assert (record.findings, record.problems) == ([], [])
+    assert record.counts["sent"] == 0
+    assert (world.tree / "@eaDir" / "thumb").read_text() == "the NAS' own"
+
+
+@both
+def test_datasets_renamed_swapped_nested_and_replaced_by_directories(
+    world: World, strategy: str
+) -> None:
+    top = world.tops["main"]
+    for name in ("main/a", "main/b", "main/a/c"):
+        (world.create(name) / "f").write_text(name)
+    checked_run(world)
+    for old, new in (("a", "t"), ("b", "a"), ("t", "b")):
+        world.rename(f"main/{old}", f"main/{new}")
+    checked_run(world, strategy)
+    world.rename("main/b/c", "main/a/c2")
+    checked_run(world, strategy)
+    world.destroy("main/b")
+    (top / "b").mkdir()
+    (top / "b" / "x").write_text("a directory now")
+    checked_run(world, strategy)
+    shutil.rmtree(top / "b")
+    (world.create("main/b") / "y").write_text("a dataset again")
+    (world.tops["main/a"] / "late").write_text("and moved")
+    world.rename("main/a", "main/b/a")
+    checked_run(world, strategy)
+    assert {item["strategy"] for item in world.run().detection} == {"none"}
