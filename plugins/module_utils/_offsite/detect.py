@@ -262,7 +262,9 @@ class Detector:
             looked = time.monotonic()
             found.tally = self._compare(view, None)
         found.seconds = time.monotonic() - started
-        self._measure_walk(found, time.monotonic() - looked)
+        # A first walk fills the index, which no later one does: it says nothing of them.
+        if base is not None:
+            self._measure_walk(found, time.monotonic() - looked)
         return found
 
     def _compare(self, view: View, touched: Touched | None) -> Tally:
