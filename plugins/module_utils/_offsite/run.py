@@ -636,6 +636,10 @@ class Work:
         counts["linked"] += sent.linked
         counts["unchanged"] += sent.unchanged
         self._record.problems.extend(f"{printable(path)}: {why}" for path, why in sent.problems)
+        if sent.homeless:
+            # They are still pending, and sent when the directories are made again.
+            named = printable(min(sent.homeless))
+            self.distrust(f"the destination lacks the directory of {named}")
 
     def set_times(self, touched: list[tuple[bytes, int]]) -> None:
         """Give stored files the new times of files whose content stayed."""

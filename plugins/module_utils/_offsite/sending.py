@@ -83,13 +83,17 @@ class Sources(Protocol):
 
 @dataclass(slots=True)
 class Sent:
-    """What was done, for the run record."""
+    """What was done, for the run record.
+
+    ``homeless`` names files whose directory is not at the destination.
+    """
 
     files: int = 0
     sent_bytes: int = 0
     linked: int = 0
     unchanged: int = 0
     problems: list[tuple[bytes, str]] = field(default_factory=list)
+    homeless: list[bytes] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
@@ -469,7 +473,9 @@ class Sending:
                 if isinstance(error, RemoteError) and error.reason is Reason.EXISTS:
                     self._reshaping.make_way(item.name.path)
                     error = self._store.rename_many([pair], overwrite=True)[0].error
-                if error is not None:
+                if isinstance(error, RemoteError) and error.reason is Reason.MISSING:
+                    self.sent.homeless.append(item.name.path)
+                elif error is not None:
                     self._problem(item.name.path, error)
                 else:
                     placed.append(item)

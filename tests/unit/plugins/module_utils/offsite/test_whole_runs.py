@@ -178,3 +178,21 @@ def test_datasets_renamed_swapped_nested_and_replaced_by_directories(
     world.rename("main/a", "main/b/a")
     checked_run(world, strategy)
     assert {item["strategy"] for item in world.run().detection} == {"none"}
+
+
+@both
+@pytest.mark.parametrize("mode", ["incremental", "reconcile"])
+def test_directory_lost_at_the_destination(world: World, strategy: str, mode: str) -> None:
+    """Found when a file in it is sent; everything is compared then, and put back."""
+    top = world.tops["main"]
+    (top / "d" / "sub").mkdir(parents=True)
+    for name in ("f", "sub/g"):
+        (top / "d" / name).write_text(name)
+    checked_run(world)
+    shutil.rmtree(world.tree / "d")
+    (top / "d" / "f").write_text("changed")
+    record = world.run(strategy=strategy, mode=mode)
+    assert (record.verdict, record.problems) == ("ok", [])
+    assert "missing at the destination: d/sub/g" in record.findings
+    assert world.differences() == []
+    checked_run(world, strategy)
