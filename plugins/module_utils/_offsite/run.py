@@ -303,8 +303,9 @@ class OffsiteRun:
             self._progress.step("finishing what a killed run had begun")
             earlier = str(work.index.get("structure_run"))
             layout = Layout(self._layout.tree, self._layout.control, earlier)
-            Reshaping(work.index, work.store, layout, work.finding).make()
-            lost = bookkeeping.finish_structure(work.index)
+            reshaping = Reshaping(work.index, work.store, layout, work.finding)
+            reshaping.make()
+            lost = bookkeeping.finish_structure(work.index) or reshaping.incomplete
             self.record.notes.append(f"the steps of run {earlier} were finished")
             if lost:
                 work.distrust("the destination lacked what a killed run was moving")
@@ -434,6 +435,8 @@ class OffsiteRun:
                 work.count_steps()
             work.reshaping.make()
             lost = bookkeeping.finish_structure(index)
+            if work.reshaping.incomplete:
+                work.distrust("the destination lacked a directory")
             if not lost:
                 break
             work.distrust("the destination lacked what should have moved")

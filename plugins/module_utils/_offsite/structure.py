@@ -225,6 +225,9 @@ class Reshaping:
         layout: of the run that planned the steps (not of the one that resumes them).
         report: told of each finding, a sentence.
         leftover: told instead of ``report`` of what stands where a new name belongs.
+
+    ``incomplete`` is True when a directory of the tree was missing and made again:
+    what was in it is not there.
     """
 
     def __init__(
@@ -242,6 +245,7 @@ class Reshaping:
         self._report = report
         self._leftover = leftover or report
         self._made: set[bytes] = set()
+        self.incomplete = False
 
     def make(self) -> None:
         """Make all open steps.
@@ -363,24 +367,43 @@ class Reshaping:
         target = self._layout.path(row[3])
         if not self._there(row[2]):
             return DONE if self._there(target) else LOST
-        if not self._there(target):
+        if self._there(target):
+            self.set_aside(row[3])
+        elif error.reason is Reason.MISSING:
+            self._make_above(row[3])
+        else:
             raise error
-        self.set_aside(row[3])
         retried = self._store.rename_many([(row[2], target)], overwrite=False)[0]
         if retried.error is not None:
             raise retried.error
         return DONE
 
     def _mkdir_refused(self, outcome: Outcome) -> int:
-        """Something that is no directory stands where one has to be."""
+        """Something that is no directory stands where one has to be, or one above is gone."""
         error = outcome.error
-        if not isinstance(error, RemoteError) or error.reason is not Reason.EXISTS:
+        path = outcome.path[len(self._layout.tree) + 1 :]
+        if isinstance(error, RemoteError) and error.reason is Reason.EXISTS:
+            self.set_aside(path)
+        elif isinstance(error, RemoteError) and error.reason is Reason.MISSING:
+            self._make_above(path)
+        else:
             raise error or RuntimeError(outcome.path)
-        self.set_aside(outcome.path[len(self._layout.tree) + 1 :])
         retried = self._store.mkdir_many([outcome.path], exist_ok=True)[0]
         if retried.error is not None:
             raise retried.error
         return DONE
+
+    def _make_above(self, path: bytes) -> None:
+        """Make the directories above ``path`` that someone removed from the tree."""
+        self.incomplete = True
+        above = [path[:at] for at, byte in enumerate(path) if byte == ord("/")]
+        for directory in above:
+            remote = self._layout.path(directory)
+            made = self._store.mkdir_many([remote], exist_ok=False)[0].error
+            if made is None:
+                self._report(f"missing at the destination: {printable(directory)}")
+            elif not isinstance(made, RemoteError) or made.reason is not Reason.EXISTS:
+                raise made
 
     def note(self, finding: str) -> None:
         """Report a finding."""

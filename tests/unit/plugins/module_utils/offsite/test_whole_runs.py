@@ -196,3 +196,20 @@ def test_directory_lost_at_the_destination(world: World, strategy: str, mode: st
     assert "missing at the destination: d/sub/g" in record.findings
     assert world.differences() == []
     checked_run(world, strategy)
+
+
+@both
+def test_new_things_in_a_directory_lost_at_the_destination(world: World, strategy: str) -> None:
+    top = world.tops["main"]
+    (top / "d" / "sub").mkdir(parents=True)
+    (top / "d" / "f").write_text("stays")
+    (top / "moves").write_text("moves")
+    checked_run(world)
+    shutil.rmtree(world.tree / "d")
+    (top / "d" / "sub" / "new").mkdir()
+    (top / "moves").rename(top / "d" / "sub" / "moved")
+    record = world.run(strategy=strategy)
+    assert (record.verdict, record.problems) == ("ok", [])
+    assert "missing at the destination: d" in record.findings
+    assert world.differences() == []
+    checked_run(world, strategy)
