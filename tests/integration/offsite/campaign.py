@@ -69,7 +69,7 @@ class Campaign:
         :raises AssertionError: something differs; the histories concerned are in the message.
         """
         began = time.monotonic()
-        self._play(number, strategy or "auto")
+        self.play(number, strategy or "auto")
         if number and self.sets:
             self._change_datasets(number)
         played = time.monotonic()
@@ -87,7 +87,8 @@ class Campaign:
             raise AssertionError(self.explain(wrong))
         return ran
 
-    def _play(self, number: int, strategy: str) -> None:
+    def play(self, number: int, strategy: str) -> None:
+        """New operations in every history."""
         histories = [
             {"top": top, "seed": self.seed * 10_000 + place} for place, top in enumerate(self.tops)
         ]

@@ -8,7 +8,7 @@ arguments, environment and standard files of its client and ends as the runner w
 With ``KILL_AT=n`` in its environment a fork kills itself (SIGKILL) at its n-th external step:
 before and after each program, before and after each request to the NAS, before and after each
 commit of the index, before and after each file that is replaced. ``KILL_AT=0`` only counts.
-The steps go to the file that ``KILL_LOG`` names.
+The steps go to the file that ``KILL_LOG`` names; ``KILL_SIGNAL`` is another signal's number.
 """
 
 import contextlib
@@ -119,7 +119,7 @@ class Kills:
         self.count += 1
         os.write(self.log, f"{self.count}\t{what}\n".encode())
         if self.count == self.at:
-            os.kill(os.getpid(), signal.SIGKILL)
+            os.kill(os.getpid(), int(os.environ.get("KILL_SIGNAL", signal.SIGKILL)))
 
 
 def load(name):
@@ -139,7 +139,9 @@ def wrap_programs(kills, commands):
 
     def started(self, argv):
         kills.step("before " + " ".join(argv[:2]))
-        return start(self, argv)
+        process = start(self, argv)
+        kills.step("started " + " ".join(argv[:2]))
+        return process
 
     def ran(self, argv, **options):
         done = run(self, argv, **options)
