@@ -240,8 +240,17 @@ def test_one_dataset_that_fails_in_the_middle(guest: Guest) -> None:
     assert [one["on"] for one in record["failures"]] == ["main/b@auto-12h-2027-05-05_12-00"]
     assert "already exists" in record["failures"][0]["found"]
     assert record["taken"][0]["datasets"] == ["main", "main/a", "main/a/deep", "main/vol"]
-    assert len(set(guest.run("zfs get -Hpo value createtxg main@auto-12h-2027-05-05_12-00"
-                             " main/a/deep@auto-12h-2027-05-05_12-00").lines)) == 1  # fmt: skip
+    assert (
+        len(
+            set(
+                guest.run(
+                    "zfs get -Hpo value createtxg main@auto-12h-2027-05-05_12-00"
+                    " main/a/deep@auto-12h-2027-05-05_12-00"
+                ).lines
+            )
+        )
+        == 1
+    )
     assert snapshots(guest, "ssd/c") == ["auto-12h-2027-05-05_12-00"]
 
 

@@ -116,7 +116,7 @@ SINGLE = [
     ("cluster.iscsi.noop_out_interval", 0, "cluster.iscsi", "one of", "both or neither"),
     ("offsite.limits.versions_kept", "36h", None, "whole number of days", "30d"),
     ("offsite.limits.full_threshold", 0, None, "out of range", "1 to"),
-    ("offsite.bulk.program", "rsync", None, "not known", "auto, sftp, rclone"),
+    ("offsite.bulk.program", "rsync", None, "not known", "sftp, rclone"),
     # snapshots
     (
         "snapshots.a",
