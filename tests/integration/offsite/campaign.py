@@ -12,10 +12,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tests.integration.offsite.in_guest.histories import Operation, script
-from tests.integration.offsite.installation import Installation, Ran
+from tests.integration.offsite.installation import STATE, Installation, Ran, job_document
+from tests.integration.offsite.shrinking import Steps, shrink
 from tests.integration.offsite.source_tree import differences
 from tests.lab.guest import Guest
 
+SHRINK_SECONDS = 240.0
 IN_GUEST = Path(__file__).resolve().parent / "in_guest"
 PLAYER = (IN_GUEST / "histories.py").read_text() + "\n\n" + (IN_GUEST / "play.py").read_text()
 # What a dataset of its own may differ in.
@@ -133,10 +135,52 @@ class Campaign:
             )
         ]
         for top in concerned[:1]:
-            lines.append(f"the history {top} (its seed {self.tops.index(top)}):")
-            for strategy, operations in self.log:
-                lines += [f"-- then a run ({strategy}) after:", script(operations[top])]
+            steps = [operations[top] for dummy, operations in self.log]
+            alone = Replays(self.made, [strategy for strategy, dummy in self.log])
+            if alone.fails([steps]) == [True]:
+                lines.append(f"the history of {top}, alone and shrunk:")
+                steps = shrink(steps, alone.fails, SHRINK_SECONDS)
+            else:
+                lines.append(f"the history of {top} (alone it does not fail):")
+            for (strategy, dummy), operations in zip(self.log, steps, strict=True):
+                lines += [script(operations), f"-- then a run ({strategy})"]
         return "\n".join(lines)
+
+
+class Replays:
+    """Known histories played again, side by side, by a job and in a dataset of their own."""
+
+    def __init__(self, made: Installation, strategies: Sequence[str]) -> None:
+        self._made = made
+        self._strategies = strategies
+        self._count = 0
+
+    def fails(self, histories: Sequence[Steps]) -> list[bool]:
+        """Whether each history leads to a difference, or to a run that doesn't end well."""
+        self._count += 1
+        name = f"again{self._count}"
+        job = job_document(name, f"main/{name}")
+        made = Installation(self._made.guest, self._made.nas, [job], f"{STATE}/etc/{name}.json")
+        made.guest.zfs("create", f"main/{name}")
+        made.configure()
+        bad = [False] * len(histories)
+        for number, strategy in enumerate(self._strategies):
+            request = {
+                "step": number,
+                "histories": [
+                    {"top": f"/mnt/main/{name}/{place}", "operations": steps[number], "seed": 0}
+                    for place, steps in enumerate(histories)
+                ],
+            }
+            made.guest.python(PLAYER, stdin=json.dumps(request))
+            ran = made.run(*(() if strategy == "auto" else ("--strategy", strategy)))
+            if ran.rc != 0:
+                return [len(histories) == 1] * len(histories)
+            for path, dummy in differences(made, ran.kept):
+                place = path.partition(b"/")[0]
+                if place.isdigit():
+                    bad[int(place)] = True
+        return bad
 
 
 def assert_incremental(ran: Ran, forced: str | None) -> None:
