@@ -5,7 +5,7 @@
 ========================  =======================================================
 HOMELAB_LAB               name of the instance (default ``main``)
 HOMELAB_LAB_CACHE         cache directory (default ``~/.cache/homelab-backup-lab``)
-HOMELAB_LAB_MIRROR        Debian mirror (default ``http://deb.debian.org/debian``)
+HOMELAB_LAB_MIRROR        Debian mirror (default: the one that this machine's apt uses)
 HOMELAB_LAB_MEMORY        guest memory in MiB (default 2560)
 HOMELAB_LAB_NAS_SIZE      size of the NAS volume in MiB (default 4096)
 HOMELAB_LAB_ACCEL         ``auto`` (default), ``kvm`` or ``tcg``
@@ -39,6 +39,9 @@ RUN_ROOT = Path("/run/homelab-backup-lab")
 """Sockets, process ids and mounts: gone after a reboot, as what they describe."""
 
 _INSTANCE = re.compile(r"[a-z][a-z0-9-]{0,19}")
+
+
+_MIRROR = re.compile(r"https?://\S+/debian(?=/?(\s|$))")
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +82,22 @@ def _number(environ: Mapping[str, str], name: str, default: int, least: int) -> 
     return int(text)
 
 
+def mirror_of_apt(directory: Path = Path("/etc/apt")) -> str:
+    """The Debian mirror that this machine's apt uses (sources.list(5)); "" when there is none.
+
+    Both forms of the files are read; a mirror of Debian itself ends with ``/debian``.
+    """
+    files = [directory / "sources.list", *sorted((directory / "sources.list.d").glob("*"))]
+    for file in files:
+        if file.suffix not in (".list", ".sources") or not file.is_file():
+            continue
+        for line in file.read_text(encoding="utf-8", errors="replace").splitlines():
+            found = None if line.lstrip().startswith("#") else _MIRROR.search(line)
+            if found:
+                return found[0]
+    return ""
+
+
 def load(environ: Mapping[str, str] | None = None) -> Settings:
     """Read the settings from the environment.
 
@@ -98,7 +117,7 @@ def load(environ: Mapping[str, str] | None = None) -> Settings:
     return Settings(
         instance=instance,
         cache=(Path(cache) if cache else Path.home() / ".cache" / "homelab-backup-lab").absolute(),
-        mirror=(env.get("HOMELAB_LAB_MIRROR", "") or "http://deb.debian.org/debian").rstrip("/"),
+        mirror=(env.get("HOMELAB_LAB_MIRROR", "") or mirror_of_apt()).rstrip("/"),
         memory_mib=_number(env, "HOMELAB_LAB_MEMORY", 2560, 1024),
         nas_size_mib=_number(env, "HOMELAB_LAB_NAS_SIZE", 4096, 16),
         accel=accel,

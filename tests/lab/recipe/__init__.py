@@ -11,6 +11,7 @@ from pathlib import Path
 
 from .. import keys
 from ..cache import Step
+from ..errors import LabError
 from ..processes import isolated, run
 from ..settings import Settings
 
@@ -73,6 +74,10 @@ def _builder(
     settings: Settings, script: Path, needs: Mapping[str, Step]
 ) -> Callable[[Path, Path], None]:
     def build(out: Path, log: Path) -> None:
+        if not settings.mirror:
+            raise LabError(
+                "this machine's apt uses no Debian mirror; name one: HOMELAB_LAB_MIRROR=http://..."
+            )
         env = {
             "OUT": str(out),
             "RECIPE": str(_HERE),

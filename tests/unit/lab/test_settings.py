@@ -10,7 +10,7 @@ import pytest
 
 from tests.lab import host
 from tests.lab.errors import LabError
-from tests.lab.settings import load
+from tests.lab.settings import load, mirror_of_apt
 
 
 def test_defaults() -> None:
@@ -54,3 +54,29 @@ def test_a_user_without_rights_is_told_why(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr("os.geteuid", lambda: 1000)
     with pytest.raises(LabError, match=r"needs root \(user id is 1000\)"):
         host.require_root()
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "mirror"),
+    [
+        (
+            "sources.list",
+            "deb http://mirror.invalid/debian trixie main\n",
+            "http://mirror.invalid/debian",
+        ),
+        (
+            "sources.list.d/x.sources",
+            "URIs: https://m.invalid/debian/\n",
+            "https://m.invalid/debian",
+        ),
+        ("sources.list", "# deb http://mirror.invalid/debian trixie main\n", ""),
+        ("sources.list", "deb http://mirror.invalid/debian-security trixie main\n", ""),
+        ("sources.list.d/x.list.bak", "deb http://mirror.invalid/debian trixie main\n", ""),
+    ],
+)
+def test_the_mirror_is_the_one_that_apt_uses(
+    tmp_path: Path, name: str, content: str, mirror: str
+) -> None:
+    (tmp_path / "sources.list.d").mkdir()
+    (tmp_path / name).write_text(content)
+    assert mirror_of_apt(tmp_path) == mirror
